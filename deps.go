@@ -1,0 +1,41 @@
+//go:build deps
+
+// Package atoll: a temporary list of dependencies, so that go.mod is whole while the parts are written.
+package atoll
+
+import (
+	_ "github.com/cockroachdb/datadriven"
+	_ "github.com/goccy/go-yaml"
+	_ "github.com/goccy/go-yaml/parser"
+	_ "github.com/invopop/jsonschema"
+	_ "github.com/miekg/dns"
+	_ "github.com/onsi/ginkgo/v2"
+	_ "github.com/onsi/gomega"
+	_ "github.com/onsi/gomega/gmeasure"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "golang.org/x/sync/errgroup"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "golang.org/x/tools/go/packages"
+	_ "gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	_ "gvisor.dev/gvisor/pkg/tcpip/transport/icmp"
+	_ "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	_ "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
+	_ "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	_ "k8s.io/client-go/kubernetes"
+	_ "k8s.io/client-go/tools/clientcmd"
+	_ "k8s.io/client-go/tools/portforward"
+	_ "k8s.io/client-go/tools/remotecommand"
+	_ "k8s.io/cri-streaming/pkg/streaming/portforward"
+	_ "k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	_ "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
+	_ "mvdan.cc/sh/v3/interp"
+	_ "pgregory.net/rapid"
+	_ "sigs.k8s.io/controller-runtime"
+	_ "sigs.k8s.io/controller-runtime/pkg/client/fake"
+	_ "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	_ "sigs.k8s.io/e2e-framework/klient"
+	_ "sigs.k8s.io/e2e-framework/pkg/env"
+	_ "sigs.k8s.io/yaml"
+)

@@ -1,0 +1,78 @@
+package hollow
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// Program is what an image runs: a function in place of a binary. It returns
+// nil to exit 0, an ExitError for another code; it must return soon after ctx
+// is done, which is its SIGTERM.
+type Program func(ctx context.Context, p *Process) error
+
+// Images maps repository names without a tag or registry shorthand
+// ("stefanprodan/podinfo", "curlimages/curl") to what they hold. An image
+// that is not in it ends in ErrImagePull.
+type Images map[string]Image
+
+// Image is a program under its default command, and the further commands that
+// a shell or `kubectl exec` finds in it.
+type Image struct {
+	Entrypoint []string // the default command, e.g. ["podinfo"]
+	Commands   map[string]Program
+}
+
+// ExitError is a program's exit code.
+type ExitError struct {
+	Code int
+	Msg  string // for stderr, may be empty
+}
+
+func (e *ExitError) Error() string { return fmt.Sprintf("exit status %d: %s", e.Code, e.Msg) }
+
+// Process is what a program sees of its container. The same program also runs
+// in a real container, where the fields are those of the operating system; so
+// a program uses nothing else of the world around it: not os, not net.
+type Process struct {
+	Args   []string // Args[0] is the program's name
+	Env    []string // KEY=VALUE
+	Files  fs.FS    // rooted at /; names without the leading slash
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+
+	// Dial connects through the pod's network, resolving names with the
+	// cluster's DNS and going through the mesh's redirection where the pod has
+	// one. Errors are those of package net: *net.DNSError, *net.OpError.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// DialDirect is Dial without redirection: what a sidecar proxy uses.
+	DialDirect func(ctx context.Context, network, address string) (net.Conn, error)
+	// Listen takes ":PORT", "127.0.0.1:PORT" or "PODIP:PORT".
+	Listen       func(ctx context.Context, network, address string) (net.Listener, error)
+	ListenPacket func(ctx context.Context, network, address string) (net.PacketConn, error)
+	LookupHost   func(ctx context.Context, name string) ([]netip.Addr, error)
+
+	// Redirect sends the pod's connections through a sidecar's listeners, as
+	// istio-init does with nftables: outbound TCP to 127.0.0.1:outbound,
+	// inbound TCP for the pod's address to inbound. Ports in except are left
+	// alone in both directions.
+	Redirect func(outbound, inbound uint16, except []uint16) error
+	// OriginalDst tells where a redirected connection was meant to go, as
+	// SO_ORIGINAL_DST does.
+	OriginalDst func(c net.Conn) (netip.AddrPort, error)
+}
+
+// Getenv returns the value of an environment variable, or "".
+func (p *Process) Getenv(key string) string {
+	for i := len(p.Env) - 1; i >= 0; i-- {
+		if k, v, ok := strings.Cut(p.Env[i], "="); ok && k == key {
+			return v
+		}
+	}
+	return ""
+}
