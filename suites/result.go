@@ -81,6 +81,8 @@ type Mark struct {
 	At   time.Duration `json:"at"` // since the scenario's start
 	What string        `json:"what"`
 	Lane string        `json:"lane,omitempty"` // e.g. the cluster or the node
+	// Fault marks a fault that was injected or healed at this moment.
+	Fault bool `json:"fault,omitempty"`
 }
 
 // Replicas is one reading of ready replicas per cluster.
