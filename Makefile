@@ -1,0 +1,60 @@
+# `make help` lists the targets.
+GO        ?= go
+LINT      ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+REPORTS   ?= reports-out
+TOPOLOGY  ?= topologies/three-regions.yaml
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/atoll
+	$(GO) build -o bin/atoll ./cmd/atoll
+
+.PHONY: binaries
+binaries: ## find or build the Kubernetes binaries (about 5 minutes, once)
+	$(GO) run ./cmd/atoll binaries
+
+.PHONY: test
+test: binaries ## every test, the embedded labs included
+	$(GO) test -timeout 20m ./...
+	cd examples/e2e-framework && $(GO) test -timeout 10m ./...
+	cd examples/ginkgo && $(GO) test -timeout 10m ./...
+
+.PHONY: unit
+unit: ## the tests that bring no lab up: seconds
+	$(GO) test -short ./...
+
+.PHONY: e2e
+e2e: build ## run TOPOLOGY, reports in REPORTS
+	bin/atoll run $(TOPOLOGY) --reports $(REPORTS)
+
+.PHONY: invert
+invert: build ## break each scenario's world: all must fail
+	bin/atoll run $(TOPOLOGY) --invert --reports $(REPORTS)/inverted
+
+.PHONY: bench
+bench: ## the figures in docs/benchmarks.md
+	$(GO) test -run '^$$' -bench . -benchtime 5x -timeout 30m ./fixtures/embedded/...
+	$(GO) test -run '^$$' -bench . ./sim/...
+
+.PHONY: lint
+lint: ## vet, format, golangci-lint
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w'; exit 1; }
+	$(GO) vet ./...
+	$(LINT) run
+
+.PHONY: cross
+cross: ## compile for every system and processor we support
+	@for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
+	  echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/atoll || exit 1; done
+
+.PHONY: generate
+generate: ## write what is generated: the schema
+	$(GO) generate ./...
+
+.PHONY: verify
+verify: generate ## nothing generated is out of date
+	git diff --exit-code
+	$(GO) mod verify

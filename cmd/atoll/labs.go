@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/atoll-dev/atoll/fixtures"
+	"github.com/atoll-dev/atoll/fixtures/embedded"
+	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/fixtures/stack"
+	"github.com/atoll-dev/atoll/sim/hollow"
+)
+
+// provider returns the named provider: the only place that chooses one.
+func provider(name string) (lab.Provider, error) {
+	switch name {
+	case "embedded":
+		images := hollow.Library()
+		for repository, image := range stack.Images() {
+			images[repository] = image
+		}
+		return embedded.New(embedded.Config{Images: images, Version: fixtures.Version}), nil
+	default:
+		return nil, usageError(fmt.Errorf("--provider %s: want embedded", name))
+	}
+}
+
+// labName finds which lab is meant: by its name, by its topology's file, or,
+// with neither, the only one there is.
+func labName(s lab.Store, args []string) (string, error) {
+	if len(args) > 0 && args[0] != "" {
+		name := args[0]
+		if ext := filepath.Ext(name); ext == ".yaml" || ext == ".yml" || strings.ContainsRune(name, os.PathSeparator) {
+			t, err := loadTopology(name)
+			if err != nil {
+				return "", usageError(err)
+			}
+			return t.Metadata.Name, nil
+		}
+		return name, nil
+	}
+	records, err := s.List()
+	if err != nil {
+		return "", err
+	}
+	switch len(records) {
+	case 0:
+		return "", usageError(errors.New("no lab is up; `atoll up FILE` makes one"))
+	case 1:
+		return records[0].Name, nil
+	}
+	names := make([]string, len(records))
+	for i, r := range records {
+		names[i] = r.Name
+	}
+	return "", usageError(fmt.Errorf("which lab? there are %s", strings.Join(names, ", ")))
+}
+
+// open connects to a running lab.
+func open(ctx context.Context, args []string) (*lab.Client, lab.Record, error) {
+	s, err := lab.DefaultStore()
+	if err != nil {
+		return nil, lab.Record{}, err
+	}
+	name, err := labName(s, args)
+	if err != nil {
+		return nil, lab.Record{}, err
+	}
+	r, err := s.Get(name)
+	if err != nil {
+		return nil, r, err
+	}
+	if !r.Owner.Alive() {
+		return nil, r, invalidError(fmt.Errorf("lab %s: the process that ran it (%d) is gone; `atoll down %s` removes what is left", name, r.Owner.PID, name))
+	}
+	c, err := lab.Dial(ctx, r.Socket, func(ctx context.Context) error { return takeDown(ctx, s, r) })
+	if err != nil {
+		return nil, r, invalidError(fmt.Errorf("lab %s does not answer: %w", name, err))
+	}
+	return c, r, nil
+}
+
+// takeDown ends a lab wherever it runs and removes what it made: the owner
+// gets the chance to do it in order, then what is left is found and removed.
+func takeDown(ctx context.Context, s lab.Store, r lab.Record) error {
+	end, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := r.Owner.End(end)
+	return errors.Join(err, embedded.Cleanup(s.Dir(r.Name)), s.Remove(r))
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/atoll-dev/atoll/fixtures"
+	"github.com/atoll-dev/atoll/sim"
+	"github.com/atoll-dev/atoll/topologies"
+)
+
+// planFlags are those of every verb that makes a plan.
+type planFlags struct {
+	seed   uint64
+	timers string
+}
+
+func (f *planFlags) add(flags *pflag.FlagSet) {
+	flags.Uint64Var(&f.seed, "seed", 0, "fixes every random choice; 0 draws one and prints it")
+	flags.StringVar(&f.timers, "timers", "", "short or default; overrides the file's")
+}
+
+// plan loads a topology file and plans it. Every error is bad input.
+func (f *planFlags) plan(file string) (*sim.Plan, error) {
+	t, err := loadTopology(file)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	return f.planOf(t)
+}
+
+func (f *planFlags) planOf(t *topologies.Topology) (*sim.Plan, error) {
+	switch timers := topologies.Timers(f.timers); timers {
+	case "":
+	case topologies.TimersShort, topologies.TimersDefault:
+		t.Spec.Timers = timers
+	default:
+		return nil, usageError(fmt.Errorf("--timers %s: want short or default", timers))
+	}
+	seed := f.seed
+	for seed == 0 {
+		var b [8]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return nil, err
+		}
+		// 53 bits, so that a seed survives every JSON reader.
+		seed = binary.LittleEndian.Uint64(b[:]) >> 11
+	}
+	p, err := sim.NewPlan(t, seed)
+	if err != nil {
+		return nil, usageError(err)
+	}
+	if err := fixtures.Check(p); err != nil {
+		return nil, usageError(err)
+	}
+	return p, nil
+}
+
+// loadTopology loads a file, or one of the library by its bare name.
+func loadTopology(file string) (*topologies.Topology, error) {
+	t, err := topologies.Load(file)
+	if errors.Is(err, fs.ErrNotExist) && filepath.Base(file) == file && filepath.Ext(file) == "" {
+		data, libErr := fs.ReadFile(topologies.Library(), file+".yaml")
+		if libErr == nil {
+			return topologies.Parse(file+".yaml", data, topologies.Library())
+		}
+		return nil, fmt.Errorf("%s: neither a file nor in the library (%s)", file, strings.Join(topologies.List(), ", "))
+	}
+	return t, err
+}
+
+// quietLibraries keeps the Kubernetes libraries from writing between our
+// lines: what matters comes back as an error.
+func quietLibraries() {
+	klog.SetLogger(logr.Discard())
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
+	ctrllog.SetLogger(logr.Discard())
+	if os.Getenv("ATOLL_KLOG") != "" { // for whoever debugs atoll itself
+		klog.ClearLogger()
+		klog.LogToStderr(true)
+	}
+}

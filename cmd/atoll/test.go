@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/atoll-dev/atoll/reports"
+	"github.com/atoll-dev/atoll/suites"
+)
+
+// testFlags are those of every verb that runs the suites.
+type testFlags struct {
+	reports string
+	invert  bool
+	only    []string
+	labels  string
+
+	command []string
+	up      time.Duration
+}
+
+func (f *testFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.reports, "reports", "", "write junit.xml, results.json and report.html to this folder")
+	flags.BoolVar(&f.invert, "invert", false, "break each scenario's world first; every scenario must then fail")
+	flags.StringSliceVar(&f.only, "scenario", nil, "run only these scenarios, by name")
+	flags.StringVar(&f.labels, "label-filter", "", "run only scenarios that match, as Ginkgo's --label-filter")
+}
+
+func (a *app) testCmd() *cobra.Command {
+	var tf testFlags
+	cmd := &cobra.Command{
+		Use:   "test [LAB]",
+		Short: "Run the scenarios against a running lab",
+		Args:  usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, r, err := open(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			tf.command = []string{"atoll", "test", r.Name}
+			events, stop := a.events()
+			defer stop()
+			_, err = a.test(cmd.Context(), b, &tf, events)
+			return err
+		},
+	}
+	tf.add(cmd.Flags())
+	return cmd
+}
+
+// test runs the suites, writes the reports, prints the summary and returns
+// the error that carries the exit code.
+func (a *app) test(ctx context.Context, b backend, tf *testFlags, events *eventLog) (*suites.Result, error) {
+	logFile, err := os.CreateTemp("", "atoll-suites-*.log")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(logFile.Name())
+	defer logFile.Close()
+	result, err := suites.Run(ctx, b, suites.Options{
+		Events: events.sink, Invert: tf.invert, Scenarios: tf.only, LabelFilter: tf.labels, Log: logFile,
+	})
+	if err != nil {
+		return nil, invalidError(err)
+	}
+	result.Command, result.Up, result.Events = tf.command, tf.up, events.events()
+	verdict := judge(result)
+	if tf.reports != "" {
+		bundle := ""
+		if verdict != nil {
+			if bundle, err = writeBundle(context.WithoutCancel(ctx), b, tf.reports, logFile.Name()); err != nil {
+				fmt.Fprintf(a.stderr, "atoll: bundle: %v\n", err)
+			}
+		}
+		if err := reports.Write(tf.reports, result, bundle); err != nil {
+			return result, errors.Join(verdict, invalidError(fmt.Errorf("reports: %w", err)))
+		}
+	}
+	if err := a.summary(result, tf.reports); err != nil {
+		return result, errors.Join(verdict, err)
+	}
+	return result, verdict
+}
+
+// judge turns a result into the error that carries its exit code; nil is 0.
+func judge(r *suites.Result) error {
+	var failed, invalid, passed int
+	for _, s := range r.Scenarios {
+		switch s.Outcome {
+		case suites.Failed:
+			failed++
+		case suites.Invalid:
+			invalid++
+		case suites.Passed:
+			passed++
+		}
+	}
+	silent := func(code int, text string) error {
+		return &codedError{code: code, silent: true, err: errors.New(text)}
+	}
+	switch {
+	case r.Invalid != "":
+		return silent(exitInvalid, r.Invalid)
+	case invalid > 0:
+		return silent(exitInvalid, "a scenario is invalid")
+	case r.Inverted && passed > 0:
+		return silent(exitFailed, "an inverted scenario passed")
+	case !r.Inverted && failed > 0:
+		return silent(exitFailed, "a scenario failed")
+	}
+	return nil
+}
+
+// writeBundle collects what one needs to understand a failure, beside the
+// reports, and returns its name relative to them.
+func writeBundle(ctx context.Context, b backend, dir, suiteLog string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	const name = "bundle.tar"
+	f, err := os.Create(filepath.Join(dir, name))
+	if err != nil {
+		return "", err
+	}
+	err = b.Logs(ctx, f)
+	return name, errors.Join(err, f.Close())
+}
