@@ -83,7 +83,7 @@ Exit codes: 0 all passed, 1 a scenario failed, 2 bad input, 3 the lab itself fai
 	root.AddCommand(
 		a.planCmd(), a.upCmd(), a.serveCmd(), a.statusCmd(), a.testCmd(), a.runCmd(), a.downCmd(),
 		a.faultCmd(), a.kubeconfigCmd(), a.execCmd(), a.meshCmd(), a.reportCmd(), a.reproCmd(),
-		a.doctorCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(),
+		a.doctorCmd(), a.binariesCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(),
 	)
 	return root
 }
