@@ -10,11 +10,34 @@ import (
 // Policy replaces the old one whole.
 type Policy struct {
 	Sites    []Site
-	Links    []Link
-	Peerings []Peering
-	Routes   []Route
-	Rules    []Rule
+	Links    []Link    `json:",omitempty"`
+	Peerings []Peering `json:",omitempty"`
+	Routes   []Route   `json:",omitempty"`
+	Rules    []Rule    `json:",omitempty"`
+	// Probes are the identifiers of ICMP echoes (requests and replies) that
+	// the rules do not apply to: the lab's own measurements. Peerings, routes
+	// and links apply to them as to everything. The zero value exempts none.
+	Probes IDRange
 }
+
+// IDRange is a range of ICMP identifiers, First and Last included. The zero
+// value is empty.
+type IDRange struct{ First, Last uint16 }
+
+// Contains tells whether id is in the range.
+func (r IDRange) Contains(id uint16) bool {
+	return r != IDRange{} && r.First <= id && id <= r.Last
+}
+
+// LabProbes is the range that plans set and that drivers take the identifiers
+// of their measuring pings from; ordinary echoes stay outside it.
+var LabProbes = IDRange{First: 0xa700, Last: 0xa7ff}
+
+// ImplicitOneWay is the delay, each way, between clusters of one region.
+const ImplicitOneWay = 250 * time.Microsecond
+
+// DefaultQueue is the longest wait for serialisation on a link that names none.
+const DefaultQueue = 100 * time.Millisecond
 
 // Site is the part of a cluster that is in one region. Most clusters are one
 // site; a stretched cluster is several, each with the ranges of its nodes and
@@ -34,34 +57,50 @@ type Link struct {
 // LinkModel is what a link does to packets.
 type LinkModel struct {
 	OneWay  time.Duration // propagation delay
-	Jitter  time.Duration // standard deviation of a normal variation of OneWay, cut off at 0
-	Reorder bool          // whether jitter may reorder; else a packet waits for its predecessor
+	Jitter  time.Duration `json:",omitempty"` // standard deviation of a normal variation of OneWay, cut off at 0
+	Reorder bool          `json:",omitempty"` // whether jitter may reorder; else a packet waits for its predecessor
 	Loss    LossModel
-	RateBps uint64        // bits per second; 0 is unlimited
-	Queue   time.Duration // longest wait for serialisation before tail drop; 0 means 100 ms
-	Down    bool          // everything is dropped
+	RateBps uint64        `json:",omitempty"` // bits per second; 0 is unlimited
+	Queue   time.Duration `json:",omitempty"` // longest wait for serialisation before tail drop; 0 means DefaultQueue
+	Down    bool          `json:",omitempty"` // everything is dropped
 }
 
 // LossModel is Gilbert-Elliott; independent (Bernoulli) loss is Good alone.
 type LossModel struct {
-	Good, Bad    float64 // chance to lose a packet in either state, 0 to 1
-	Enter, Leave float64 // chance, per packet, to go into and out of the bad state
+	Good  float64 `json:",omitempty"` // chance to lose a packet in the good state, 0 to 1
+	Bad   float64 `json:",omitempty"` // … in the bad state
+	Enter float64 `json:",omitempty"` // chance, after each packet, to go from the good state to the bad
+	Leave float64 `json:",omitempty"` // … and back
+}
+
+// Ratio is the share of packets lost in the long run.
+func (l LossModel) Ratio() float64 {
+	if l.Enter == 0 {
+		return l.Good // the bad state is never entered
+	}
+	bad := l.Enter / (l.Enter + l.Leave)
+	return (1-bad)*l.Good + bad*l.Bad
 }
 
 // Peering lets two clusters exchange traffic; both directions, unless Routes
-// are given (see Route).
+// are given (see Route). One that is Down cuts its two clusters apart, by
+// whatever way their traffic would go.
 type Peering struct {
 	A, B string
-	Down bool
+	Down bool `json:",omitempty"`
 }
 
-// Route limits a peering: where a peered pair has any route in Policy.Routes,
-// From reaches only what its routes list. Via names a transit cluster.
+// Route is an entry of a cluster's route table: From sends what is meant for
+// To through the peering. Where a peering has any route, its two clusters use
+// it for what their routes list and for nothing else; as in a route table,
+// replies need a route of their own. Of several routes that match, the one
+// with the longest prefix counts. Via names a transit cluster, which From must
+// be peered with, and which passes the packet on by its own peerings and routes.
 type Route struct {
 	From    string
 	Peering [2]string
 	To      netip.Prefix
-	Via     string
+	Via     string `json:",omitempty"`
 }
 
 // Rule admits Ports from one cluster to another; stateful, so replies pass.
@@ -76,39 +115,32 @@ type Port struct {
 	Number   uint16
 }
 
-// Cause says why a packet was dropped.
-type Cause uint8
-
-// The causes.
-const (
-	Delivered Cause = iota
-	Malformed       // not an IP packet, or truncated
-	NoSite          // source or destination in no site
-	NoPeering       // the clusters are not peered, or the peering is down
-	NoRoute         // no route leads there
-	NoLink          // peered, but no link joins the regions
-	Denied          // no rule admits it
-	LinkDown        // the link is cut
-	Lost            // the loss model took it
-	QueueFull       // tail drop at the link's rate
-	numCauses
-)
-
 // Verdict is the engine's answer for one packet.
 type Verdict struct {
 	Cause Cause
 	Local bool      // within one site: deliver at once, no link involved
 	At    time.Time // when to deliver, if Cause is Delivered and not Local
-	Link  int       // index into Counters, -1 if no link was crossed
+	Link  int       // index into Counters: the last link crossed, or the one that dropped it; -1 if none
 }
 
 // Counters are the totals of one link since the engine was made; they outlive
 // policy swaps.
 type Counters struct {
-	From, To string // regions
-	Packets  uint64 // delivered
-	Bytes    uint64
+	From, To string           // regions; equal for the link between clusters of one region
+	Packets  uint64           // delivered
+	Bytes    uint64           // delivered, IP headers included
 	Dropped  map[Cause]uint64 `json:",omitempty"`
 	// QueueMax is the longest wait for serialisation so far.
 	QueueMax time.Duration
+}
+
+// PairCounters are the totals of what one cluster sent another, end to end,
+// whichever links it crossed. They count the drops that no link sees: no
+// peering, no route, denied. A name is empty where an address is in no site;
+// both are for packets that could not be read.
+type PairCounters struct {
+	From, To string // clusters
+	Packets  uint64
+	Bytes    uint64
+	Dropped  map[Cause]uint64 `json:",omitempty"`
 }

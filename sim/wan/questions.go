@@ -1,0 +1,123 @@
+package wan
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Hop is one link that a path crosses.
+type Hop struct {
+	From, To string // regions
+	Link     LinkModel
+}
+
+// Path returns the links from one address to another, none within one site.
+// Rules are not asked.
+func (t *Table) Path(src, dst netip.Addr) ([]Hop, Cause) {
+	if !src.IsValid() || !dst.IsValid() {
+		return nil, NoSite
+	}
+	src, dst = src.Unmap(), dst.Unmap()
+	a, b := t.find(src), t.find(dst)
+	if a < 0 || b < 0 {
+		return nil, NoSite
+	}
+	p, cause := t.route(a, b, dst)
+	if cause != Delivered {
+		return nil, cause
+	}
+	hops := make([]Hop, 0, p.n)
+	for _, h := range p.hops[:p.n] {
+		hops = append(hops, Hop{t.regions[h.from], t.regions[h.to], t.links[h]})
+	}
+	return hops, Delivered
+}
+
+// addr returns the address that stands for a cluster: the first of its first site.
+func (t *Table) addr(cluster string) (netip.Addr, bool) {
+	c, ok := t.byName[cluster]
+	if !ok {
+		return netip.Addr{}, false
+	}
+	a := t.sites[t.gateway[c]].first
+	return a, a.IsValid()
+}
+
+// Between is Path between two clusters (their first sites).
+func (t *Table) Between(from, to string) ([]Hop, Cause) {
+	a, aok := t.addr(from)
+	b, bok := t.addr(to)
+	if !aok || !bok {
+		return nil, NoSite
+	}
+	return t.Path(a, b)
+}
+
+// OneWay returns the propagation delay from one address to another, jitter
+// and serialisation left out; cause says why there is none.
+func (t *Table) OneWay(src, dst netip.Addr) (delay time.Duration, cause Cause) {
+	hops, cause := t.Path(src, dst)
+	for _, h := range hops {
+		if h.Link.Down {
+			return 0, LinkDown
+		}
+		delay += h.Link.OneWay
+	}
+	return delay, cause
+}
+
+// RTT returns the round trip between two clusters (their first sites), from
+// delays alone; cause says why there is none. Asymmetric links make it the
+// sum of two different delays.
+func (t *Table) RTT(from, to string) (time.Duration, Cause) {
+	a, aok := t.addr(from)
+	b, bok := t.addr(to)
+	if !aok || !bok {
+		return 0, NoSite
+	}
+	there, cause := t.OneWay(a, b)
+	if cause != Delivered {
+		return 0, cause
+	}
+	back, cause := t.OneWay(b, a)
+	if cause != Delivered {
+		return 0, cause
+	}
+	return there + back, Delivered
+}
+
+// Reachable tells whether a flow from one cluster to a port of another would
+// be answered: there is a way there and back, and the rules admit it.
+// Otherwise it says what is in the way.
+func (t *Table) Reachable(from, to string, port Port) Cause {
+	if _, cause := t.RTT(from, to); cause != Delivered {
+		return cause
+	}
+	if !t.admits(pair{t.byName[from], t.byName[to]}, port.Protocol, port.Number) {
+		return Denied
+	}
+	return Delivered
+}
+
+// Reachable answers as [Table.Reachable] does; for many questions, Compile once.
+func (p *Policy) Reachable(from, to string, port Port) (Cause, error) {
+	t, err := p.Compile()
+	if err != nil {
+		return 0, err
+	}
+	return t.Reachable(from, to, port), nil
+}
+
+// RTT answers as [Table.RTT] does; for many questions, Compile once.
+func (p *Policy) RTT(from, to string) (time.Duration, error) {
+	t, err := p.Compile()
+	if err != nil {
+		return 0, err
+	}
+	rtt, cause := t.RTT(from, to)
+	if cause != Delivered {
+		return 0, fmt.Errorf("wan: no round trip %s→%s: %v", from, to, cause)
+	}
+	return rtt, nil
+}
