@@ -1,74 +1,191 @@
 package netstack
 
 import (
-	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"gvisor.dev/gvisor/pkg/buffer"
 
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
-// Network joins in-process hosts by a WAN engine.
-type Network struct{}
+// Network joins in-process hosts by a WAN engine. All methods are safe for
+// concurrent use.
+type Network struct {
+	engine engine
+	sched  *scheduler
+	work   *dispatcher
 
-// New makes an empty network. Packets between hosts of one site are delivered
-// at once; all others as the engine says.
-func New(e *wan.Engine) *Network { panic("not written yet") }
+	mu     sync.RWMutex
+	closed bool
+	hosts  map[uint32]*Host
+	edges  []edge
 
-// Close takes every host off the network and stops its goroutines.
-func (n *Network) Close() { panic("not written yet") }
+	edgeNAT  *nat        // the load balancers' flows, of all clusters
+	hasEdges atomic.Bool // set once there was an edge: its flows outlive it
 
-// AddHost puts a host on the network. An address that is taken is an error.
-func (n *Network) AddHost(name string, addr netip.Addr) (*Host, error) { panic("not written yet") }
+	stats stats
+}
 
-// SetEdge makes the virtual addresses in prefix (a cluster's load balancers)
-// answer: what arrives for them is sent on to a backend of services, and
-// replies leave with the virtual address. nil takes it away.
-func (n *Network) SetEdge(prefix netip.Prefix, s Services) { panic("not written yet") }
+// engine is what the network asks of a *wan.Engine.
+type engine interface {
+	Send(now time.Time, packet []byte) wan.Verdict
+}
+
+// Stats are a network's totals.
+type Stats struct {
+	Sent       uint64 // packets that hosts sent
+	Delivered  uint64 // packets given to a host
+	NoHost     uint64 // dropped: admitted by the engine, but nobody has the address
+	Down       uint64 // dropped: the host's cable is out
+	Overflow   uint64 // dropped: a host's receive queue or the network's memory was full
+	InFlight   int    // packets on the way across links
+	FlowsLimit uint64 // new service flows dropped because a translation table was full
+}
+
+type stats struct{ sent, delivered, noHost, down, overflow, flowsLimit atomic.Uint64 }
 
 // Services is what kube-proxy knows: which backend a new flow to a virtual
 // address gets. Asked once per flow.
 type Services interface {
 	// Backend returns the backend for a new flow from src to dst. known tells
 	// whether dst is a service at all; a known service without a backend is
-	// refused (TCP reset, ICMP port unreachable).
+	// refused (TCP reset, ICMP port unreachable). It is called with a lock
+	// held: it must be quick and must not use the network.
 	Backend(protocol uint8, src, dst netip.AddrPort) (backend netip.AddrPort, known bool)
 }
 
-// Host is an IP stack with an address.
-type Host struct{}
-
-func (h *Host) Name() string     { panic("not written yet") }
-func (h *Host) Addr() netip.Addr { panic("not written yet") }
-
-// DialContext connects to IP:port over "tcp" or "udp". Refusals, resets and
-// time-outs are *net.OpErrors that errors.Is knows (syscall.ECONNREFUSED …).
-func (h *Host) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	panic("not written yet")
+// BackendChecker may be implemented by Services, so that flows over UDP, which
+// have no end of their own, leave a backend that is gone.
+type BackendChecker interface {
+	HasBackend(protocol uint8, dst, backend netip.AddrPort) bool
 }
 
-// Listen accepts TCP connections on ":port", "IP:port" or "127.0.0.1:port".
-// Port 0 picks one.
-func (h *Host) Listen(network, address string) (net.Listener, error) { panic("not written yet") }
+// New makes an empty network. Packets between hosts of one site are delivered
+// at once; all others as the engine says.
+func New(e *wan.Engine) *Network { return newNetwork(e) }
 
-// ListenPacket receives UDP.
-func (h *Host) ListenPacket(network, address string) (net.PacketConn, error) {
-	panic("not written yet")
+func newNetwork(e engine) *Network {
+	n := &Network{engine: e, hosts: map[uint32]*Host{}}
+	n.edgeNAT = newNAT(&n.stats)
+	n.work = newDispatcher(min(runtime.GOMAXPROCS(0), 4))
+	n.sched = newScheduler(n.arrive)
+	return n
 }
 
-// Ping sends one ICMP echo and returns the round trip.
-func (h *Host) Ping(ctx context.Context, to netip.Addr) (time.Duration, error) {
-	panic("not written yet")
+// Close takes every host off the network and stops its goroutines.
+func (n *Network) Close() {
+	n.mu.Lock()
+	n.closed = true
+	hosts := make([]*Host, 0, len(n.hosts))
+	for _, h := range n.hosts {
+		hosts = append(hosts, h)
+	}
+	n.mu.Unlock()
+	for _, h := range hosts {
+		h.Close()
+	}
+	n.sched.close()
+	n.work.close()
 }
 
-// SetServices puts a kube-proxy on the host: flows to virtual addresses are
-// sent on to their backends, conntrack included.
-func (h *Host) SetServices(s Services) { panic("not written yet") }
+// AddHost puts a host on the network. An address that is taken is an error.
+func (n *Network) AddHost(name string, addr netip.Addr) (*Host, error) {
+	addr = addr.Unmap()
+	if !addr.Is4() || addr.IsLoopback() || addr.IsUnspecified() || addr.IsMulticast() {
+		return nil, fmt.Errorf("host %s: %v is not the IPv4 address of a host", name, addr)
+	}
+	h, err := newHost(n, name, addr)
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", name, err)
+	}
+	n.mu.Lock()
+	other := n.hosts[h.key]
+	closed := n.closed
+	if other == nil && !closed {
+		n.hosts[h.key] = h
+	}
+	n.mu.Unlock()
+	if closed {
+		h.Close()
+		return nil, fmt.Errorf("host %s: network: %w", name, net.ErrClosed)
+	}
+	if other != nil {
+		h.Close()
+		return nil, fmt.Errorf("host %s: address %v is taken by %s: %w", name, addr, other.name, ErrAddressTaken)
+	}
+	return h, nil
+}
 
-// SetUp plugs the host's cable in or out. A host that is down neither sends
-// nor receives; its sockets do not notice.
-func (h *Host) SetUp(up bool) { panic("not written yet") }
+// ErrAddressTaken is wrapped by AddHost's error.
+var ErrAddressTaken = errors.New("address in use on the network")
 
-// Close resets every connection and takes the host off the network.
-func (h *Host) Close() { panic("not written yet") }
+// Host returns the host that has an address, or nil.
+func (n *Network) Host(addr netip.Addr) *Host {
+	if addr = addr.Unmap(); !addr.Is4() {
+		return nil
+	}
+	return n.host(key4(addr))
+}
+
+func (n *Network) host(key uint32) *Host {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.hosts[key]
+}
+
+// Stats returns the totals so far.
+func (n *Network) Stats() Stats {
+	return Stats{
+		Sent: n.stats.sent.Load(), Delivered: n.stats.delivered.Load(),
+		NoHost: n.stats.noHost.Load(), Down: n.stats.down.Load(),
+		Overflow:   n.stats.overflow.Load() + n.sched.overflow.Load(),
+		FlowsLimit: n.stats.flowsLimit.Load(),
+		InFlight:   n.sched.pending(),
+	}
+}
+
+// send takes a packet from a host's cable, or from a translator, and shows it
+// to the engine. It owns v, and never delivers in the caller's goroutine: that
+// may hold locks of an IP stack.
+func (n *Network) send(v *buffer.View) {
+	n.stats.sent.Add(1)
+	if n.hasEdges.Load() {
+		// A reply of a load balancer's backend leaves with the virtual address.
+		n.edgeNAT.reverse(v.AsSlice())
+	}
+	now := time.Now()
+	verdict := n.engine.Send(now, v.AsSlice())
+	switch {
+	case verdict.Cause != wan.Delivered:
+		v.Release()
+	case verdict.Local || !verdict.At.After(now):
+		n.arrive(v)
+	default:
+		n.sched.hold(verdict.At, v)
+	}
+}
+
+// arrive takes a packet that has crossed the WAN, or did not need to.
+func (n *Network) arrive(v *buffer.View) {
+	b := v.AsSlice()
+	if len(b) < ipv4Min {
+		v.Release()
+		return
+	}
+	if h := n.host(dstKey(b)); h != nil {
+		h.enqueue(v)
+		return
+	}
+	if n.hasEdges.Load() && n.arriveAtEdge(v) {
+		return
+	}
+	n.stats.noHost.Add(1)
+	v.Release()
+}
