@@ -14,26 +14,26 @@ const (
 // Topology is what one file asks for: a world of clusters, and what is to be
 // asked of it.
 type Topology struct {
-	APIVersion string   `json:"apiVersion"`
-	Kind       string   `json:"kind"`
-	Metadata   Metadata `json:"metadata"`
-	Spec       Spec     `json:"spec"`
+	APIVersion string   `json:"apiVersion" jsonschema:"enum=atoll.dev/v1alpha1"` // atoll.dev/v1alpha1
+	Kind       string   `json:"kind" jsonschema:"enum=Topology"`                 // Topology
+	Metadata   Metadata `json:"metadata"`                                        // what it is called
+	Spec       Spec     `json:"spec"`                                            // the world
 }
 
 // Metadata names a topology. A lab made from it carries the name.
 type Metadata struct {
-	Name string `json:"name"`
+	Name string `json:"name"` // a DNS label of at most 40 characters
 }
 
 // Spec is the world.
 type Spec struct {
-	Kubernetes string     `json:"kubernetes,omitempty"`
-	Timers     Timers     `json:"timers,omitempty"`
-	Clusters   []Cluster  `json:"clusters"`
-	WAN        WAN        `json:"wan,omitempty"`
-	Stack      Stack      `json:"stack,omitempty"`
-	Workloads  []Workload `json:"workloads,omitempty"`
-	Scenarios  []Scenario `json:"scenarios,omitempty"`
+	Kubernetes string     `json:"kubernetes,omitempty"`                                  // every cluster's version; v1.36.3 when left out
+	Timers     Timers     `json:"timers,omitempty" jsonschema:"enum=default,enum=short"` // how fast failures are noticed; default (Kubernetes' and Karmada's own) when left out
+	Clusters   []Cluster  `json:"clusters"`                                              // at least one
+	WAN        WAN        `json:"wan,omitzero"`                                          // what joins the regions
+	Stack      Stack      `json:"stack,omitzero"`                                        // what runs over the clusters
+	Workloads  []Workload `json:"workloads,omitempty"`                                   // what is deployed
+	Scenarios  []Scenario `json:"scenarios,omitempty"`                                   // what is asked
 }
 
 // Timers names a profile of failure-detection timers; see sim.Timers for what
@@ -57,21 +57,21 @@ const (
 
 // Cluster is one Kubernetes cluster.
 type Cluster struct {
-	Name       string      `json:"name"`
-	Region     string      `json:"region"`
-	Role       Role        `json:"role,omitempty"`
-	Network    string      `json:"network,omitempty"`    // the mesh's network; the cluster's name when left out
-	Kubernetes string      `json:"kubernetes,omitempty"` // overrides Spec.Kubernetes
-	CIDRs      CIDRs       `json:"cidrs,omitempty"`
-	Nodes      []NodeGroup `json:"nodes,omitempty"`
+	Name       string      `json:"name"`                                                // a DNS label of at most 40 characters, and not "hub"
+	Region     string      `json:"region"`                                              // where it is; links join regions
+	Role       Role        `json:"role,omitempty" jsonschema:"enum=admin,enum=managed"` // managed when left out; at most one is the admin
+	Network    string      `json:"network,omitempty"`                                   // the mesh's network; the cluster's name when left out
+	Kubernetes string      `json:"kubernetes,omitempty"`                                // this cluster's version, where it differs
+	CIDRs      CIDRs       `json:"cidrs,omitzero"`                                      // its ranges; those left out are assigned
+	Nodes      []NodeGroup `json:"nodes,omitempty"`                                     // one control-plane node when left out
 }
 
 // CIDRs are the cluster's three ranges. Those left out are assigned without
 // overlap with any other range of the topology.
 type CIDRs struct {
-	Nodes    Prefix `json:"nodes,omitempty"`
-	Pods     Prefix `json:"pods,omitempty"`
-	Services Prefix `json:"services,omitempty"`
+	Nodes    Prefix `json:"nodes,omitzero"`    // its last quarter is for Services of type LoadBalancer
+	Pods     Prefix `json:"pods,omitzero"`     // divided among the nodes
+	Services Prefix `json:"services,omitzero"` // cluster DNS has the tenth address
 }
 
 // NodeRole is the part a node plays in its cluster.
@@ -85,41 +85,41 @@ const (
 
 // NodeGroup is a number of nodes that are alike.
 type NodeGroup struct {
-	Role   NodeRole          `json:"role"`
-	Count  int               `json:"count,omitempty"`  // 1 when left out
-	Region string            `json:"region,omitempty"` // the cluster's when left out; another one stretches the cluster
-	Zone   string            `json:"zone,omitempty"`
-	Labels map[string]string `json:"labels,omitempty"`
-	Taints []Taint           `json:"taints,omitempty"`
+	Role   NodeRole          `json:"role" jsonschema:"enum=control-plane,enum=worker"` // control-plane or worker
+	Count  int               `json:"count,omitempty"`                                  // how many; 1 when left out
+	Region string            `json:"region,omitempty"`                                 // the cluster's when left out; another one stretches the cluster
+	Zone   string            `json:"zone,omitempty"`                                   // becomes the label topology.kubernetes.io/zone
+	Labels map[string]string `json:"labels,omitempty"`                                 // Kubernetes labels of each node
+	Taints []Taint           `json:"taints,omitempty"`                                 // Kubernetes taints of each node
 }
 
 // Taint is a Kubernetes node taint.
 type Taint struct {
-	Key    string `json:"key"`
-	Value  string `json:"value,omitempty"`
-	Effect string `json:"effect"`
+	Key    string `json:"key"`                                                                      // a qualified name
+	Value  string `json:"value,omitempty"`                                                          // may be empty
+	Effect string `json:"effect" jsonschema:"enum=NoSchedule,enum=PreferNoSchedule,enum=NoExecute"` // what it does to pods that do not tolerate it
 }
 
 // WAN joins the regions and the clusters in them.
 type WAN struct {
-	Links   []Link  `json:"links,omitempty"`
-	Peering Peering `json:"peering,omitempty"`
-	Rules   []Rule  `json:"rules,omitempty"`
+	Links   []Link  `json:"links,omitempty"`  // between regions; clusters of one region have an implicit link of 0.5 ms round trip
+	Peering Peering `json:"peering,omitzero"` // which clusters exchange traffic at all
+	Rules   []Rule  `json:"rules,omitempty"`  // security lists, by cluster
 }
 
 // Link joins two regions: both directions alike with Between, or one
 // direction with From and To.
 type Link struct {
-	Between []string `json:"between,omitempty"` // two regions
-	From    string   `json:"from,omitempty"`
-	To      string   `json:"to,omitempty"`
+	Between []string `json:"between,omitempty" jsonschema:"minItems=2,maxItems=2"` // two regions: both directions alike
+	From    string   `json:"from,omitempty"`                                       // a region: this direction only
+	To      string   `json:"to,omitempty"`                                         // a region: this direction only
 
-	RTT     Duration `json:"rtt,omitempty"`     // round trip, halved each way; only with Between
-	Latency Duration `json:"latency,omitempty"` // one way
-	Jitter  Duration `json:"jitter,omitempty"`  // standard deviation, per direction
-	Loss    *Loss    `json:"loss,omitempty"`    // per direction
-	Rate    Rate     `json:"rate,omitempty"`    // per direction; 0 is unlimited
-	Queue   Duration `json:"queue,omitempty"`   // how much time's worth of traffic at Rate may wait; 100ms when left out
+	RTT     Duration `json:"rtt,omitzero"`      // round trip, halved each way; only with between
+	Latency Duration `json:"latency,omitzero"`  // one way
+	Jitter  Duration `json:"jitter,omitzero"`   // standard deviation, per direction
+	Loss    *Loss    `json:"loss,omitempty"`    // per direction: a percentage, or a mapping for bursts
+	Rate    Rate     `json:"rate,omitempty"`    // per direction; unlimited when left out
+	Queue   Duration `json:"queue,omitzero"`    // how much time's worth of traffic at the rate may wait; 100ms when left out
 	Reorder bool     `json:"reorder,omitempty"` // lets jitter reorder packets
 }
 
@@ -129,10 +129,10 @@ type Link struct {
 type Loss struct {
 	Ratio Ratio `json:"ratio,omitempty"` // independent (Bernoulli) loss
 
-	Enter Ratio `json:"enter,omitempty"`
-	Leave Ratio `json:"leave,omitempty"`
-	Bad   Ratio `json:"bad,omitempty"` // 100% when left out
-	Good  Ratio `json:"good,omitempty"`
+	Enter Ratio `json:"enter,omitempty"` // chance, per packet, to go into the bad state
+	Leave Ratio `json:"leave,omitempty"` // chance, per packet, to leave it
+	Bad   Ratio `json:"bad,omitempty"`   // chance to lose a packet in the bad state; 100% when left out
+	Good  Ratio `json:"good,omitempty"`  // chance to lose a packet in the good state
 }
 
 // PeeringMode is how clusters are peered.
@@ -147,31 +147,31 @@ const (
 
 // Peering says which clusters exchange traffic at all. Mesh when left out.
 type Peering struct {
-	Mode     PeeringMode `json:"mode,omitempty"`
-	Hub      string      `json:"hub,omitempty"`      // star only
-	Peerings []Peer      `json:"peerings,omitempty"` // list only
+	Mode     PeeringMode `json:"mode,omitempty" jsonschema:"enum=mesh,enum=star,enum=list"` // mesh when left out
+	Hub      string      `json:"hub,omitempty"`                                             // star only: the cluster in the middle
+	Peerings []Peer      `json:"peerings,omitempty"`                                        // list only: the pairs
 }
 
 // Peer is one peered pair of clusters.
 type Peer struct {
-	Between []string `json:"between"`
-	Routes  []Route  `json:"routes,omitempty"` // when left out: each side's three ranges, both ways
+	Between []string `json:"between" jsonschema:"minItems=2,maxItems=2"` // two clusters
+	Routes  []Route  `json:"routes,omitempty"`                           // when left out: each side's three ranges, both ways
 }
 
 // Route is a rule of a route table: From sends what is meant for To through
 // this peering. Via, where given, is the cluster that passes it on (transit).
 type Route struct {
-	From string `json:"from"`
-	To   Prefix `json:"to"`
-	Via  string `json:"via,omitempty"`
+	From string `json:"from"`          // one of the two clusters
+	To   Prefix `json:"to"`            // where it may send
+	Via  string `json:"via,omitempty"` // the cluster that passes it on
 }
 
 // Rule is a security list. An ordered pair of clusters that no rule names is
 // open; one that is named admits only what its rules list, and the replies.
 type Rule struct {
-	From  Names  `json:"from"`
-	To    Names  `json:"to"`
-	Allow []Port `json:"allow,omitempty"`
+	From  Names  `json:"from"`            // clusters
+	To    Names  `json:"to"`              // clusters; a pair of a cluster with itself is passed over
+	Allow []Port `json:"allow,omitempty"` // nothing when left out
 }
 
 // Names is one name or a list of them.
@@ -179,9 +179,9 @@ type Names []string
 
 // Stack is what runs over the clusters.
 type Stack struct {
-	Admin  *Admin    `json:"admin,omitempty"`
-	Agents *Agents   `json:"agents,omitempty"`
-	Mesh   *MeshSpec `json:"mesh,omitempty"`
+	Admin  *Admin    `json:"admin,omitempty"`  // the hub, on the cluster whose role is admin
+	Agents *Agents   `json:"agents,omitempty"` // what joins clusters to the hub
+	Mesh   *MeshSpec `json:"mesh,omitempty"`   // the service mesh
 }
 
 // Engine is what answers behind an API.
@@ -196,112 +196,129 @@ const (
 
 // Admin is the hub: it places workloads on the managed clusters.
 type Admin struct {
-	API    string `json:"api"` // karmada
-	Engine Engine `json:"engine,omitempty"`
+	API    string `json:"api" jsonschema:"enum=karmada"`                                       // karmada
+	Engine Engine `json:"engine,omitempty" jsonschema:"enum=builtin,enum=chart,enum=binaries"` // builtin when left out
 }
 
 // Agents join the managed clusters to the hub.
 type Agents struct {
-	Mode string   `json:"mode,omitempty"` // pull
-	On   []string `json:"on,omitempty"`   // every managed cluster when left out
+	Mode string   `json:"mode,omitempty" jsonschema:"enum=pull"` // pull
+	On   []string `json:"on,omitempty"`                          // every managed cluster when left out; the admin may be named too
 }
 
 // MeshSpec is the service mesh.
 type MeshSpec struct {
-	API     string   `json:"api"`              // istio
-	Layout  string   `json:"layout,omitempty"` // multi-primary
-	Primary string   `json:"primary,omitempty"`
-	Engine  Engine   `json:"engine,omitempty"`
-	On      []string `json:"on,omitempty"` // every managed cluster when left out
+	API     string   `json:"api" jsonschema:"enum=istio"`                                                    // istio
+	Layout  string   `json:"layout,omitempty" jsonschema:"enum=multi-primary,enum=primary-remote,enum=flat"` // multi-primary when left out
+	Primary string   `json:"primary,omitempty"`                                                              // primary-remote only: the cluster with the control plane
+	Engine  Engine   `json:"engine,omitempty" jsonschema:"enum=builtin,enum=chart,enum=binaries"`            // builtin when left out
+	On      []string `json:"on,omitempty"`                                                                   // every managed cluster when left out
 }
+
+// The ways a workload reaches the clusters.
+const (
+	ViaHub    = "hub"
+	ViaDirect = "direct"
+)
+
+// The layouts of a mesh.
+const (
+	MultiPrimary  = "multi-primary"  // a control plane in each cluster, a network each
+	PrimaryRemote = "primary-remote" // one control plane for all
+	Flat          = "flat"           // a control plane in each cluster, one network
+)
 
 // Workload is applied to the hub, or with Via direct to the clusters On.
 // A bare string is the name of one in the library.
 type Workload struct {
-	Name     string   `json:"name"`
-	Manifest string   `json:"manifest,omitempty"` // a file beside the topology; the library's when left out
-	Via      string   `json:"via,omitempty"`      // hub (default) | direct
-	On       []string `json:"on,omitempty"`
+	Name     string   `json:"name"`                                            // a DNS label; what scenarios call it
+	Manifest string   `json:"manifest,omitempty"`                              // a file in the topology's folder; the library's when left out
+	Via      string   `json:"via,omitempty" jsonschema:"enum=hub,enum=direct"` // hub when left out, direct if there is no hub
+	On       []string `json:"on,omitempty"`                                    // via direct only: the clusters; every managed one when left out
 
-	// Objects is the manifest's text, read when the file is loaded, so that a
-	// topology is complete in itself.
-	Objects []byte `json:"-"`
+	// Objects is the manifest itself, Kubernetes objects in YAML. It is read
+	// from Manifest when the file is loaded, so that a topology is complete in
+	// itself; where both are given, Manifest is not read.
+	Objects Objects `json:"objects,omitempty"`
 }
+
+// Objects are Kubernetes objects as YAML text.
+type Objects []byte
 
 // Scenario is one question. Exactly one of the kinds is set.
 type Scenario struct {
 	Name string `json:"name,omitempty"` // "<kind>" or "<kind>-2" … when left out
 
-	Peering             *PeeringScenario             `json:"peering,omitempty"`
-	Placement           *PlacementScenario           `json:"placement,omitempty"`
-	Traffic             *TrafficScenario             `json:"traffic,omitempty"`
-	NodeFailure         *NodeFailureScenario         `json:"nodeFailure,omitempty"`
-	ControlPlaneFailure *ControlPlaneFailureScenario `json:"controlPlaneFailure,omitempty"`
-	AgentPartition      *AgentPartitionScenario      `json:"agentPartition,omitempty"`
+	Peering             *PeeringScenario             `json:"peering,omitempty"`             // who reaches whom, and how fast
+	Placement           *PlacementScenario           `json:"placement,omitempty"`           // how the hub divides replicas
+	Traffic             *TrafficScenario             `json:"traffic,omitempty"`             // who answers, and how fast
+	NodeFailure         *NodeFailureScenario         `json:"nodeFailure,omitempty"`         // a node stops
+	ControlPlaneFailure *ControlPlaneFailureScenario `json:"controlPlaneFailure,omitempty"` // a control plane is killed and started again
+	AgentPartition      *AgentPartitionScenario      `json:"agentPartition,omitempty"`      // a cluster is cut off from the hub
 }
 
 // PeeringScenario checks every ordered pair of clusters: what is allowed
 // answers, what is forbidden does not, the round trip is the link's; then one
 // peering is cut and healed.
 type PeeringScenario struct {
-	Cut []string `json:"cut,omitempty"` // the pair to cut; a seeded choice when left out
+	Cut []string `json:"cut,omitempty" jsonschema:"minItems=2,maxItems=2"` // the pair to cut; a seeded choice when left out
 }
 
 // PlacementScenario applies steps to a workload on the hub and reads the
 // replicas from the members' own API servers.
 type PlacementScenario struct {
-	Workload string          `json:"workload"`
-	Steps    []PlacementStep `json:"steps"`
+	Workload string          `json:"workload"` // one that goes via the hub
+	Steps    []PlacementStep `json:"steps"`    // one after another
 }
 
 // PlacementStep changes the replicas, the weights or both.
 type PlacementStep struct {
-	Replicas *int             `json:"replicas,omitempty"`
-	Weights  map[string]int64 `json:"weights,omitempty"`
-	Expect   map[string]int   `json:"expect,omitempty"` // replicas per cluster; the plan's prediction when left out
+	Replicas *int             `json:"replicas,omitempty"` // as they were when left out
+	Weights  map[string]int64 `json:"weights,omitempty"`  // per cluster, at least 1; as they were when left out
+	Expect   map[string]int   `json:"expect,omitempty"`   // replicas per cluster; the plan's prediction when left out
 }
 
 // TrafficScenario sends requests from a workload and counts who answers.
 type TrafficScenario struct {
-	From      string        `json:"from"` // CLUSTER/WORKLOAD
-	To        string        `json:"to"`   // a URL
-	Requests  int           `json:"requests,omitempty"`
+	From      string        `json:"from"`                // CLUSTER/WORKLOAD
+	To        string        `json:"to"`                  // a URL
+	Requests  int           `json:"requests,omitempty"`  // 100 when left out
 	Partition string        `json:"partition,omitempty"` // afterwards, cut this cluster off: the others must answer
-	Expect    TrafficExpect `json:"expect,omitempty"`
+	Expect    TrafficExpect `json:"expect,omitzero"`     // the plan's prediction when left out
 }
 
 // TrafficExpect names the clusters that answer, in proportion to their ready
 // endpoints.
 type TrafficExpect struct {
-	Clusters []string `json:"clusters,omitempty"`
+	Clusters []string `json:"clusters,omitempty"` // exactly these
 }
 
 // NodeFailureScenario stops a node and watches Kubernetes replace its pods.
 type NodeFailureScenario struct {
-	Cluster string            `json:"cluster"`
-	Node    string            `json:"node"`
-	Expect  NodeFailureExpect `json:"expect,omitempty"`
+	Cluster string            `json:"cluster"`         // where the node is
+	Node    string            `json:"node"`            // its name in the lab: control-plane, worker-1 …
+	Expect  NodeFailureExpect `json:"expect,omitzero"` // the plan's prediction when left out
 }
 
 // NodeFailureExpect bounds the times, measured from the failure; those left
 // out follow from the timers in force.
 type NodeFailureExpect struct {
-	NotReadyWithin Duration `json:"notReadyWithin,omitempty"`
-	ReplacedWithin Duration `json:"replacedWithin,omitempty"`
+	NotReadyWithin Duration `json:"notReadyWithin,omitzero"` // until Kubernetes calls the node NotReady
+	ReplacedWithin Duration `json:"replacedWithin,omitzero"` // until another node runs its pods
 }
 
 // ControlPlaneFailureScenario kills a cluster's control plane, starts it
 // again, and checks that no object was lost and pods kept running.
 type ControlPlaneFailureScenario struct {
-	Cluster string `json:"cluster"`
+	Cluster string `json:"cluster"` // the one that fails
 }
 
 // AgentPartitionScenario cuts a managed cluster off from the hub, changes the
 // workload meanwhile, and checks that its pods keep running, that the hub
 // sees the cluster as not ready, and that it catches up after healing.
 type AgentPartitionScenario struct {
-	Cluster  string `json:"cluster"`
-	Workload string `json:"workload"`
+	Cluster  string `json:"cluster"`  // one with an agent, and not the admin
+	Workload string `json:"workload"` // one that goes via the hub
 }
 
 // Duration is a Go duration in text ("140ms").

@@ -1,0 +1,221 @@
+package topologies
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition"}
+
+func join(names []string) string { return strings.Join(names, ", ") }
+
+func (v *validator) scenarios() {
+	first := map[string]int{}
+	for i, s := range v.t.Spec.Scenarios {
+		path := fmt.Sprintf("spec.scenarios[%d]", i)
+		if kinds := s.kinds(); len(kinds) != 1 {
+			switch {
+			case v.failed(path):
+			case len(kinds) == 0:
+				v.fault(path, "scenario %d asks nothing; it needs one of %s", i+1, join(scenarioKinds))
+			default:
+				v.fault(path, "scenario %d is of several kinds: %s; make it several scenarios", i+1, join(kinds))
+			}
+			continue
+		}
+		if !scenarioName.MatchString(s.Name) {
+			v.fault(path+".name", "scenario %q: a name is letters, digits and dashes, at most 63 of them, the first and last no dash", abbreviate(s.Name))
+		}
+		if j, twice := first[s.Name]; twice {
+			v.fault(path+".name", "scenario %s: the name is taken by the scenario in line %d", s.Name, v.lineAt(fmt.Sprintf("spec.scenarios[%d]", j)))
+		} else {
+			first[s.Name] = i
+		}
+		v.scenario(path+"."+s.Kind(), "scenario "+s.Name, s)
+	}
+}
+
+func (v *validator) scenario(path, what string, s Scenario) {
+	switch {
+	case s.Peering != nil:
+		v.peeringScenario(path, what, s.Peering)
+	case s.Placement != nil:
+		v.placementScenario(path, what, s.Placement)
+	case s.Traffic != nil:
+		v.trafficScenario(path, what, s.Traffic)
+	case s.NodeFailure != nil:
+		v.nodeFailureScenario(path, what, s.NodeFailure)
+	case s.ControlPlaneFailure != nil:
+		v.cluster(path+".cluster", what, s.ControlPlaneFailure.Cluster)
+	case s.AgentPartition != nil:
+		v.agentPartitionScenario(path, what, s.AgentPartition)
+	}
+}
+
+func (v *validator) peeringScenario(path, what string, s *PeeringScenario) {
+	if len(v.t.PeeredPairs()) == 0 && !v.failed("spec") {
+		v.fault(path, "%s: no two clusters are peered", what)
+	}
+	if s.Cut == nil || v.failed(path+".cut") {
+		return
+	}
+	if len(s.Cut) != 2 {
+		v.fault(path+".cut", "%s: cut names two clusters, not %d", what, len(s.Cut))
+		return
+	}
+	okA := v.cluster(path+".cut[0]", what, s.Cut[0])
+	okB := v.cluster(path+".cut[1]", what, s.Cut[1])
+	if okA && okB && !v.t.Peered(s.Cut[0], s.Cut[1]) && !v.failed("spec.wan.peering") {
+		v.fault(path+".cut", "%s: %s and %s are not peered, so there is nothing to cut", what, s.Cut[0], s.Cut[1])
+	}
+}
+
+// hubWorkload checks that a name is that of a workload which the hub places.
+func (v *validator) hubWorkload(path, what, name string) {
+	w := v.workload(path, what, name)
+	if w == nil {
+		return
+	}
+	if w.Via != ViaHub {
+		v.fault(path, "%s: workload %s does not go via the hub, so nothing places it", what, name)
+	} else if v.t.Spec.Stack.Agents == nil && !v.failed("spec.stack") {
+		v.fault(path, "%s: without stack.agents no cluster receives workload %s", what, name)
+	}
+}
+
+func (v *validator) workload(path, what, name string) *Workload {
+	if w := v.t.Workload(name); w != nil {
+		return w
+	}
+	if v.failed(path) || v.failed("spec.workloads") || name == "" && v.lines[path] == 0 {
+		return nil
+	}
+	var names []string
+	for _, w := range v.t.Spec.Workloads {
+		names = append(names, w.Name)
+	}
+	v.fault(path, "%s: unknown workload %q%s", what, abbreviate(name), didYouMean(name, names))
+	return nil
+}
+
+// member checks that a name is that of a cluster with an agent.
+func (v *validator) member(path, what, name string) {
+	if !v.cluster(path, what, name) {
+		return
+	}
+	agents := v.t.Spec.Stack.Agents
+	if agents != nil && !slices.Contains(agents.On, name) && !v.failed("spec.stack.agents") {
+		v.fault(path, "%s: cluster %s has no agent", what, name)
+	}
+}
+
+func (v *validator) placementScenario(path, what string, s *PlacementScenario) {
+	v.hubWorkload(path+".workload", what, s.Workload)
+	if len(s.Steps) == 0 && !v.failed(path) {
+		v.fault(path+".steps", "%s: there are no steps", what)
+	}
+	for i, step := range s.Steps {
+		p := fmt.Sprintf("%s.steps[%d]", path, i)
+		if step.Replicas == nil && step.Weights == nil && !v.failed(p) {
+			v.fault(p, "%s: step %d changes neither replicas nor weights", what, i+1)
+		}
+		if step.Replicas != nil {
+			v.replicas(p+".replicas", fmt.Sprintf("%s: step %d", what, i+1), *step.Replicas)
+		}
+		if step.Weights != nil && len(step.Weights) == 0 {
+			v.fault(p+".weights", "%s: step %d: weights names no cluster", what, i+1)
+		}
+		for _, name := range sortedKeys(step.Weights) {
+			wp := p + ".weights." + name
+			v.member(wp, fmt.Sprintf("%s: step %d", what, i+1), name)
+			if weight := step.Weights[name]; (weight < 1 || weight > maxWeight) && !v.failed(wp) {
+				v.fault(wp, "%s: step %d: weight %d of %s is not from 1 to %d", what, i+1, weight, abbreviate(name), maxWeight)
+			}
+		}
+		for _, name := range sortedKeys(step.Expect) {
+			ep := p + ".expect." + name
+			v.member(ep, fmt.Sprintf("%s: step %d", what, i+1), name)
+			v.replicas(ep, fmt.Sprintf("%s: step %d: %s", what, i+1, abbreviate(name)), step.Expect[name])
+		}
+	}
+}
+
+func (v *validator) replicas(path, what string, n int) {
+	switch {
+	case n < 0:
+		v.fault(path, "%s: %d replicas: less than none", what, n)
+	case n > maxReplicas:
+		v.fault(path, "%s: %d replicas are too many; at most %d", what, n, maxReplicas)
+	}
+}
+
+func (v *validator) trafficScenario(path, what string, s *TrafficScenario) {
+	cluster, name, ok := strings.Cut(s.From, "/")
+	switch {
+	case v.failed(path+".from") || s.From == "" && v.failed(path):
+	case !ok || cluster == "" || name == "":
+		v.fault(path+".from", "%s: from is CLUSTER/WORKLOAD, not %q", what, abbreviate(s.From))
+	default:
+		known := v.cluster(path+".from", what, cluster)
+		w := v.workload(path+".from", what, name)
+		if known && w != nil && w.Via == ViaDirect && !slices.Contains(w.On, cluster) {
+			v.fault(path+".from", "%s: workload %s is not on %s", what, name, cluster)
+		}
+	}
+	v.url(path+".to", what, s.To)
+	if s.Requests < 1 || s.Requests > maxRequests {
+		v.fault(path+".requests", "%s: %d requests are not from 1 to %d", what, s.Requests, maxRequests)
+	}
+	if s.Partition != "" && v.cluster(path+".partition", what, s.Partition) && s.Partition == cluster {
+		v.fault(path+".partition", "%s: the requests start in %s; with it cut off none would get out", what, cluster)
+	}
+	v.clusterSet(path+".expect.clusters", what, s.Expect.Clusters)
+}
+
+func (v *validator) url(path, what, text string) {
+	if v.failed(path) || text == "" && v.lines[path] == 0 {
+		return
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" || u.Hostname() == "" || u.User != nil {
+		v.fault(path, "%s: %q is not a URL such as http://hello:5000", what, abbreviate(text))
+		return
+	}
+	if port := u.Port(); port != "" {
+		var p Port
+		if p.UnmarshalText([]byte("tcp/"+port)) != nil {
+			v.fault(path, "%s: %q: a port is a number from 1 to 65535", what, abbreviate(text))
+		}
+	}
+}
+
+func (v *validator) nodeFailureScenario(path, what string, s *NodeFailureScenario) {
+	if v.cluster(path+".cluster", what, s.Cluster) {
+		c := v.clusters[s.Cluster]
+		var names []string
+		if nodeCount(*c) <= maxNodes {
+			for _, n := range c.Expand() {
+				names = append(names, n.Name)
+			}
+		}
+		switch {
+		case v.failed(path+".node") || s.Node == "" && v.failed(path) || names == nil:
+		case !slices.Contains(names, s.Node):
+			v.fault(path+".node", "%s: cluster %s has no node %q; it has %s", what, s.Cluster, abbreviate(s.Node), abbreviate(join(names)))
+		case len(names) == 1:
+			v.fault(path+".node", "%s: %s is the only node of %s, so nothing can take its pods over", what, s.Node, s.Cluster)
+		}
+	}
+	v.duration(path+".expect.notReadyWithin", what+": notReadyWithin", s.Expect.NotReadyWithin)
+	v.duration(path+".expect.replacedWithin", what+": replacedWithin", s.Expect.ReplacedWithin)
+}
+
+func (v *validator) agentPartitionScenario(path, what string, s *AgentPartitionScenario) {
+	v.hubWorkload(path+".workload", what, s.Workload)
+	v.member(path+".cluster", what, s.Cluster)
+	if admin := v.t.Admin(); admin != nil && admin.Name == s.Cluster {
+		v.fault(path+".cluster", "%s: the hub is on %s itself; no partition comes between them", what, s.Cluster)
+	}
+}

@@ -1,0 +1,85 @@
+package topologies
+
+import (
+	"fmt"
+	"slices"
+)
+
+// LibraryWorkloads are the workloads that need no manifest.
+var LibraryWorkloads = []string{"hello", "nginx", "shop", "sleep"}
+
+func (v *validator) stack() {
+	s := v.t.Spec.Stack
+	admin := v.t.Admin()
+	if s.Admin != nil && admin == nil && !v.failed("spec.clusters") {
+		v.fault("spec.stack.admin", "stack: an admin needs a cluster whose role is admin")
+	}
+	if s.Agents != nil {
+		if s.Admin == nil && !v.failed("spec.stack") {
+			v.fault("spec.stack.agents", "stack: agents need an admin, the hub that they join")
+		}
+		v.members("spec.stack.agents", "agents", s.Agents.On)
+	}
+	if s.Mesh == nil {
+		return
+	}
+	v.members("spec.stack.mesh", "mesh", s.Mesh.On)
+	path := "spec.stack.mesh.primary"
+	switch {
+	case s.Mesh.Layout == PrimaryRemote && s.Mesh.Primary == "":
+		if !v.failed("spec.stack.mesh") {
+			v.fault("spec.stack.mesh", "mesh: the layout primary-remote needs a primary")
+		}
+	case s.Mesh.Layout != PrimaryRemote && s.Mesh.Primary != "":
+		v.fault(path, "mesh: only the layout primary-remote has a primary, not %s", s.Mesh.Layout)
+	case s.Mesh.Primary != "" && v.cluster(path, "mesh: primary", s.Mesh.Primary) && !slices.Contains(s.Mesh.On, s.Mesh.Primary):
+		v.fault(path, "mesh: the primary %s is not a cluster of the mesh", s.Mesh.Primary)
+	}
+}
+
+// members checks on which clusters a part of the stack is.
+func (v *validator) members(path, what string, on []string) {
+	v.clusterSet(path+".on", what, on)
+	if len(on) == 0 && !v.failed(path) && !v.failed("spec.clusters") {
+		v.fault(path, "%s: on no cluster; there is no managed one", what)
+	}
+}
+
+func (v *validator) workloads() {
+	first := map[string]int{}
+	for i, w := range v.t.Spec.Workloads {
+		path := fmt.Sprintf("spec.workloads[%d]", i)
+		namePath := path + ".name"
+		if v.lines[namePath] == 0 {
+			namePath = path // a bare name
+		}
+		if v.failed(path) || !v.name(namePath, "the workload's name", w.Name) {
+			continue
+		}
+		if j, twice := first[w.Name]; twice {
+			v.fault(namePath, "workload %s: the name is taken by the workload in line %d", w.Name, v.lineAt(fmt.Sprintf("spec.workloads[%d]", j)))
+		} else {
+			first[w.Name] = i
+		}
+		if w.Manifest == "" && w.Objects == nil && !slices.Contains(LibraryWorkloads, w.Name) {
+			v.fault(namePath, "workload %s: not in the library (%s), so it needs a manifest%s", w.Name, join(LibraryWorkloads), didYouMean(w.Name, LibraryWorkloads))
+		}
+		v.workloadVia(path, w)
+	}
+}
+
+func (v *validator) workloadVia(path string, w Workload) {
+	if w.Via == ViaHub {
+		if v.t.Spec.Stack.Admin == nil && !v.failed("spec.stack") {
+			v.fault(path+".via", "workload %s: there is no hub for it to go via; stack.admin makes one", w.Name)
+		}
+		if w.On != nil {
+			v.fault(path+".on", "workload %s: the hub says on which clusters it is; on needs via: direct", w.Name)
+		}
+		return
+	}
+	v.clusterSet(path+".on", "workload "+w.Name, w.On)
+	if len(w.On) == 0 && !v.failed("spec.clusters") {
+		v.fault(path, "workload %s: on no cluster", w.Name)
+	}
+}

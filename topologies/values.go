@@ -1,0 +1,305 @@
+package topologies
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The scalars of the format. Each reads what a person writes and writes what
+// it reads: Unmarshal(Marshal(x)) is x. Whether a value makes sense where it
+// stands (a negative duration, a loss of 130%) is the validator's question.
+
+// UnmarshalText reads a Go duration; its unit must be given, unless it is 0.
+func (d *Duration) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		if _, numErr := strconv.ParseFloat(s, 64); numErr == nil {
+			return fmt.Errorf("%q has no unit; did you mean %sms?", s, s)
+		}
+		return fmt.Errorf(`%q is not a duration such as 140ms, 1.5s or 2m`, s)
+	}
+	d.Duration = v
+	return nil
+}
+
+// MarshalText writes a Go duration.
+func (d Duration) MarshalText() ([]byte, error) {
+	s := d.String()
+	// "2m0s" and "1h0m0s" are how Go says it, not how people write it.
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return []byte(s), nil
+}
+
+// UnmarshalText reads "0.01%" or "0.0001".
+func (r *Ratio) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	number, percent := strings.CutSuffix(s, "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		return fmt.Errorf("%q is not a share such as 0.01%% or 0.0001", s)
+	}
+	if percent {
+		v = divide100(v)
+	}
+	*r = Ratio(v)
+	return nil
+}
+
+// divide100 divides in decimal where it can, so that 0.01% is the float
+// nearest to 0.0001 and not a neighbour of it.
+func divide100(v float64) float64 {
+	s := strconv.FormatFloat(v, 'e', -1, 64)
+	mantissa, exponent, ok := strings.Cut(s, "e")
+	if !ok {
+		return v / 100
+	}
+	n, err := strconv.Atoi(exponent)
+	if err != nil {
+		return v / 100
+	}
+	w, err := strconv.ParseFloat(mantissa+"e"+strconv.Itoa(n-2), 64)
+	if err != nil {
+		return v / 100
+	}
+	return w
+}
+
+// String writes a percentage.
+func (r Ratio) String() string {
+	s := strconv.FormatFloat(float64(r), 'e', -1, 64)
+	mantissa, exponent, ok := strings.Cut(s, "e")
+	if !ok {
+		return s
+	}
+	n, err := strconv.Atoi(exponent)
+	if err != nil {
+		return s
+	}
+	v, err := strconv.ParseFloat(mantissa+"e"+strconv.Itoa(n+2), 64)
+	if err != nil || math.IsInf(v, 0) {
+		return s
+	}
+	return strconv.FormatFloat(v, 'f', -1, 64) + "%"
+}
+
+// MarshalText writes a percentage.
+func (r Ratio) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// rateUnits are tc(8)'s units of bits, largest first.
+var rateUnits = []struct {
+	name string
+	bits float64
+}{
+	{"Tibit", 1 << 40}, {"Tbit", 1e12},
+	{"Gibit", 1 << 30}, {"Gbit", 1e9},
+	{"Mibit", 1 << 20}, {"Mbit", 1e6},
+	{"Kibit", 1 << 10}, {"kbit", 1e3},
+	{"bit", 1},
+}
+
+// UnmarshalText reads a rate in tc's units of bits. Its units of bytes are
+// refused: their names ("mbps") are too often taken for bits.
+func (r *Rate) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	lower := strings.ToLower(s)
+	if strings.HasSuffix(lower, "bps") {
+		return fmt.Errorf("%q: in tc, bps means bytes per second; write bits, such as 10Mbit", s)
+	}
+	number, factor := s, 1.0
+	for _, u := range rateUnits {
+		if strings.HasSuffix(lower, strings.ToLower(u.name)) {
+			number, factor = s[:len(s)-len(u.name)], u.bits
+			break
+		}
+	}
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil || math.IsNaN(v) {
+		return fmt.Errorf("%q is not a rate such as 1Gbit, 10Mbit or 500kbit", s)
+	}
+	if v < 0 {
+		return fmt.Errorf("rate %s is negative", s)
+	}
+	bits := math.Round(v * factor)
+	if bits > maxRate {
+		return fmt.Errorf("rate %s is more than 100Tbit", s)
+	}
+	if v > 0 && bits < 1 {
+		return fmt.Errorf("rate %s is less than one bit per second", s)
+	}
+	*r = Rate(bits)
+	return nil
+}
+
+// maxRate is beyond any link there is, and exact in a float64.
+const maxRate = 1e14
+
+// String writes the rate in the largest unit that divides it.
+func (r Rate) String() string {
+	for _, u := range rateUnits {
+		if strings.HasSuffix(u.name, "ibit") {
+			continue
+		}
+		if unit := uint64(u.bits); r > 0 && uint64(r)%unit == 0 {
+			return strconv.FormatUint(uint64(r)/unit, 10) + u.name
+		}
+	}
+	return "0bit"
+}
+
+// MarshalText writes the rate in the largest unit that divides it.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads CIDR notation.
+func (p *Prefix) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	v, err := netip.ParsePrefix(s)
+	if err != nil {
+		return fmt.Errorf("%q is not a CIDR such as 10.10.0.0/16", s)
+	}
+	p.Prefix = v
+	return nil
+}
+
+// MarshalText writes CIDR notation.
+func (p Prefix) MarshalText() ([]byte, error) { return p.Prefix.MarshalText() }
+
+// UnmarshalText reads "tcp/6443", "udp/53" or "icmp".
+func (p *Port) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	protocol, number, numbered := strings.Cut(s, "/")
+	switch protocol {
+	case "icmp":
+		if numbered {
+			return fmt.Errorf("%q: icmp has no ports", s)
+		}
+		*p = Port{Protocol: protocol}
+		return nil
+	case "tcp", "udp":
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil || n == 0 {
+			return fmt.Errorf("%q: a port is a number from 1 to 65535, as in %s/6443", s, protocol)
+		}
+		*p = Port{Protocol: protocol, Number: uint16(n)}
+		return nil
+	}
+	return fmt.Errorf("%q is not a port such as tcp/6443, udp/53 or icmp", s)
+}
+
+// String is how a file writes it.
+func (p Port) String() string {
+	if p.Number == 0 {
+		return p.Protocol
+	}
+	return p.Protocol + "/" + strconv.Itoa(int(p.Number))
+}
+
+// MarshalText writes it as a file does.
+func (p Port) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText takes the text as it is.
+func (o *Objects) UnmarshalText(text []byte) error {
+	*o = append(Objects(nil), text...)
+	return nil
+}
+
+// MarshalText is the text as it is.
+func (o Objects) MarshalText() ([]byte, error) { return o, nil }
+
+// A shorthand is a sequence or mapping that may also be written as one scalar.
+type shorthand interface{ fromScalar(text string) error }
+
+func (n *Names) fromScalar(text string) error {
+	*n = Names{text}
+	return nil
+}
+
+func (w *Workload) fromScalar(text string) error {
+	*w = Workload{Name: text}
+	return nil
+}
+
+func (l *Loss) fromScalar(text string) error {
+	*l = Loss{}
+	return l.Ratio.UnmarshalText([]byte(text))
+}
+
+// Bursty tells whether the loss is of the Gilbert-Elliott kind.
+func (l Loss) Bursty() bool { return l.Enter != 0 || l.Leave != 0 || l.Bad != 0 || l.Good != 0 }
+
+// UnmarshalJSON reads one name or a list.
+func (n *Names) UnmarshalJSON(data []byte) error {
+	if scalar, ok := jsonScalar(data); ok {
+		return n.fromScalar(scalar)
+	}
+	return json.Unmarshal(data, (*[]string)(n))
+}
+
+// UnmarshalJSON reads a name or a mapping.
+func (w *Workload) UnmarshalJSON(data []byte) error {
+	if scalar, ok := jsonScalar(data); ok {
+		return w.fromScalar(scalar)
+	}
+	type plain Workload
+	return json.Unmarshal(data, (*plain)(w))
+}
+
+// UnmarshalJSON reads a ratio or a mapping.
+func (l *Loss) UnmarshalJSON(data []byte) error {
+	if scalar, ok := jsonScalar(data); ok {
+		return l.fromScalar(scalar)
+	}
+	type plain Loss
+	*l = burst()
+	return json.Unmarshal(data, (*plain)(l))
+}
+
+// MarshalJSON writes independent loss as a scalar.
+func (l Loss) MarshalJSON() ([]byte, error) {
+	if !l.Bursty() {
+		return json.Marshal(l.Ratio)
+	}
+	// Bad is always written: left out it would be read as 100%.
+	return json.Marshal(struct {
+		Ratio Ratio `json:"ratio,omitempty"`
+		Enter Ratio `json:"enter,omitempty"`
+		Leave Ratio `json:"leave,omitempty"`
+		Bad   Ratio `json:"bad"`
+		Good  Ratio `json:"good,omitempty"`
+	}(l))
+}
+
+// burst is a loss mapping with nothing in it yet.
+func burst() Loss { return Loss{Bad: 1} }
+
+// beforeMapping sets what a mapping leaves out.
+func (l *Loss) beforeMapping() { *l = burst() }
+
+// jsonScalar returns the text of a JSON string or number.
+func jsonScalar(data []byte) (string, bool) {
+	var v any
+	if json.Unmarshal(data, &v) != nil {
+		return "", false
+	}
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case float64:
+		return string(data), true
+	}
+	return "", false
+}
+
+// errWholeNumber is told where a count has a fraction or is no number.
+var errWholeNumber = errors.New("must be a whole number")
