@@ -242,9 +242,7 @@ func (n *nat) stale(f *flow, services Services, t tuple, l4 []byte, now int64) b
 
 // add makes a flow, or returns nil when there is no room for it.
 func (n *nat) add(t tuple, backend uint32, port uint16, now int64) *flow {
-	if now-n.swept > int64(sweepEvery) || len(n.fwd) >= maxFlows {
-		n.sweep(now)
-	}
+	n.sweep(now)
 	if len(n.fwd) >= maxFlows {
 		return nil
 	}
@@ -272,7 +270,12 @@ func (n *nat) remove(f *flow) {
 	delete(n.rev, f.back)
 }
 
+// sweep forgets what is over. It looks at everything, so not too often: not
+// at every packet while a table is full either.
 func (n *nat) sweep(now int64) {
+	if now-n.swept < int64(sweepEvery) {
+		return
+	}
 	n.swept = now
 	for _, f := range n.fwd {
 		if f.expired(now) {
