@@ -121,3 +121,11 @@ func (p *Policy) RTT(from, to string) (time.Duration, error) {
 	}
 	return rtt, nil
 }
+
+// Admits tells whether the rules let a flow from one cluster to a port of
+// another pass. Whether there is a way is another question.
+func (t *Table) Admits(from, to string, port Port) bool {
+	a, aok := t.byName[from]
+	b, bok := t.byName[to]
+	return aok && bok && t.admits(pair{a, b}, port.Protocol, port.Number)
+}

@@ -1,0 +1,257 @@
+package sim
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/atoll-dev/atoll/sim/placement"
+	"github.com/atoll-dev/atoll/topologies"
+)
+
+// deployed is a workload as it is at one moment of the run; what is not known
+// is nil.
+type deployed struct {
+	services   []string // names of its Services
+	replicas   *int
+	weights    map[string]int64
+	duplicated bool // every cluster of weights gets all the replicas
+	// divisions are the replicas per cluster that may be in force.
+	divisions []map[string]int
+}
+
+// divide brings divisions up to date with replicas and weights.
+func (d *deployed) divide() {
+	d.divisions = nil
+	switch {
+	case d.replicas == nil || d.weights == nil:
+	case d.duplicated:
+		clusters := make([]string, 0, len(d.weights))
+		for c := range d.weights {
+			clusters = append(clusters, c)
+		}
+		d.divisions = []map[string]int{placement.Duplicated(*d.replicas, clusters)}
+	default:
+		d.divisions = placement.Possible(*d.replicas, d.weights)
+	}
+}
+
+// begin reads what a workload is when it has just been applied.
+func (f *forecast) begin(w *topologies.Workload, manifests Manifests) (*deployed, error) {
+	if w.Via == topologies.ViaDirect {
+		return f.beginDirect(w, manifests)
+	}
+	objects, err := f.read(w, "", manifests)
+	if err != nil || objects == nil {
+		return &deployed{services: []string{w.Name}}, err
+	}
+	d := &deployed{services: services(objects)}
+	deployment := mainDeployment(w, objects)
+	if deployment == nil {
+		return d, nil
+	}
+	d.replicas = deployment.replicas()
+	var members []string
+	if f.plan.Hub != nil {
+		members = f.plan.Hub.Members
+	}
+	for _, o := range objects {
+		if o.Kind == "PropagationPolicy" && o.selects(deployment) {
+			d.weights, d.duplicated = o.Spec.Placement.weights(members)
+			break
+		}
+	}
+	d.divide()
+	return d, nil
+}
+
+// beginDirect reads a workload that is applied to clusters one by one.
+func (f *forecast) beginDirect(w *topologies.Workload, manifests Manifests) (*deployed, error) {
+	d := &deployed{services: []string{w.Name}}
+	division := map[string]int{}
+	for _, cluster := range w.On {
+		objects, err := f.read(w, cluster, manifests)
+		if err != nil || objects == nil {
+			return d, err
+		}
+		d.services = services(objects)
+		deployment := mainDeployment(w, objects)
+		if deployment == nil {
+			return d, nil
+		}
+		division[cluster] = *deployment.replicas()
+	}
+	d.divisions = []map[string]int{division}
+	return d, nil
+}
+
+func (f *forecast) read(w *topologies.Workload, cluster string, manifests Manifests) ([]object, error) {
+	text, err := manifests(w, cluster)
+	if err != nil {
+		return nil, err
+	}
+	return parseObjects(text)
+}
+
+// object is what the forecast reads of a Kubernetes object.
+type object struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Name string `json:"name"`
+	} `json:"metadata"`
+	Spec struct {
+		Replicas          *int               `json:"replicas"`
+		ResourceSelectors []resourceSelector `json:"resourceSelectors"`
+		Placement         policyPlacement    `json:"placement"`
+	} `json:"spec"`
+	Items []object `json:"items"`
+}
+
+type resourceSelector struct {
+	APIVersion    string         `json:"apiVersion"`
+	Kind          string         `json:"kind"`
+	Name          string         `json:"name"`
+	LabelSelector map[string]any `json:"labelSelector"`
+}
+
+// policyPlacement is the placement of a Karmada PropagationPolicy.
+type policyPlacement struct {
+	ClusterAffinity   *clusterAffinity `json:"clusterAffinity"`
+	ClusterAffinities []any            `json:"clusterAffinities"`
+	SpreadConstraints []any            `json:"spreadConstraints"`
+	ReplicaScheduling *struct {
+		Type             string `json:"replicaSchedulingType"`
+		Division         string `json:"replicaDivisionPreference"`
+		WeightPreference *struct {
+			StaticWeightList []struct {
+				TargetCluster clusterAffinity `json:"targetCluster"`
+				Weight        int64           `json:"weight"`
+			} `json:"staticWeightList"`
+			DynamicWeight string `json:"dynamicWeight"`
+		} `json:"weightPreference"`
+	} `json:"replicaScheduling"`
+}
+
+type clusterAffinity struct {
+	ClusterNames  []string       `json:"clusterNames"`
+	Exclude       []string       `json:"exclude"`
+	LabelSelector map[string]any `json:"labelSelector"`
+	FieldSelector map[string]any `json:"fieldSelector"`
+}
+
+// byName tells whether names alone decide.
+func (a *clusterAffinity) byName() bool {
+	return len(a.LabelSelector) == 0 && len(a.FieldSelector) == 0
+}
+
+func (a *clusterAffinity) matches(cluster string) bool {
+	return !slices.Contains(a.Exclude, cluster) &&
+		(len(a.ClusterNames) == 0 || slices.Contains(a.ClusterNames, cluster))
+}
+
+// weights returns the weight of each member, nil where the policy hangs on
+// more than the clusters' names.
+func (p *policyPlacement) weights(members []string) (weights map[string]int64, duplicated bool) {
+	if len(p.ClusterAffinities) > 0 || len(p.SpreadConstraints) > 0 {
+		return nil, false
+	}
+	var clusters []string
+	for _, m := range members {
+		if p.ClusterAffinity != nil && !p.ClusterAffinity.byName() {
+			return nil, false
+		}
+		if p.ClusterAffinity == nil || p.ClusterAffinity.matches(m) {
+			clusters = append(clusters, m)
+		}
+	}
+	s := p.ReplicaScheduling
+	if s == nil || s.Type == "" || s.Type == "Duplicated" {
+		return placement.Weights(clusters, nil), true
+	}
+	if s.Division != "Weighted" {
+		return nil, false // Aggregated hangs on what is free
+	}
+	var rules []placement.Rule
+	if s.WeightPreference != nil {
+		if s.WeightPreference.DynamicWeight != "" {
+			return nil, false
+		}
+		for _, w := range s.WeightPreference.StaticWeightList {
+			if !w.TargetCluster.byName() {
+				return nil, false
+			}
+			rules = append(rules, placement.Rule{Matches: w.TargetCluster.matches, Weight: w.Weight})
+		}
+	}
+	return placement.Weights(clusters, rules), false
+}
+
+// selects tells whether a PropagationPolicy names the Deployment.
+func (o *object) selects(d *object) bool {
+	return slices.ContainsFunc(o.Spec.ResourceSelectors, func(s resourceSelector) bool {
+		return s.APIVersion == d.APIVersion && s.Kind == d.Kind &&
+			(s.Name == d.Metadata.Name || s.Name == "" && len(s.LabelSelector) == 0)
+	})
+}
+
+func (o *object) replicas() *int {
+	if o.Spec.Replicas != nil {
+		return o.Spec.Replicas
+	}
+	one := 1 // as the API server has it
+	return &one
+}
+
+// mainDeployment returns the Deployment called as the workload, or else the only one.
+func mainDeployment(w *topologies.Workload, objects []object) *object {
+	var found *object
+	n := 0
+	for i, o := range objects {
+		if o.Kind != "Deployment" {
+			continue
+		}
+		if o.Metadata.Name == w.Name {
+			return &objects[i]
+		}
+		found, n = &objects[i], n+1
+	}
+	if n != 1 {
+		return nil
+	}
+	return found
+}
+
+func services(objects []object) []string {
+	var names []string
+	for _, o := range objects {
+		if o.Kind == "Service" {
+			names = append(names, o.Metadata.Name)
+		}
+	}
+	return names
+}
+
+func parseObjects(text []byte) ([]object, error) {
+	var out []object
+	d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
+	for {
+		var o object
+		err := d.Decode(&o)
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("manifest: %w", err)
+		}
+		if len(o.Items) > 0 {
+			out = append(out, o.Items...)
+		} else if o.Kind != "" {
+			out = append(out, o)
+		}
+	}
+}

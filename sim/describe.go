@@ -1,0 +1,293 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/atoll-dev/atoll/sim/wan"
+	"github.com/atoll-dev/atoll/topologies"
+)
+
+// Describe writes the plan as text: every name, address, route and timer, and
+// what is predicted. Equal plans give equal text.
+func (p *Plan) Describe(w io.Writer) error {
+	d := description{w: tabwriter.NewWriter(w, 0, 8, 2, ' ', 0), p: p}
+	d.clusters()
+	d.wan()
+	d.stack()
+	d.timers()
+	for i := range p.Predictions {
+		d.prediction(&p.Predictions[i])
+	}
+	if err := d.w.Flush(); err != nil {
+		return fmt.Errorf("describe plan %s: %w", p.Name, err)
+	}
+	return nil
+}
+
+// String is what Describe writes.
+func (p *Plan) String() string {
+	var b strings.Builder
+	_ = p.Describe(&b) // a strings.Builder takes everything
+	return b.String()
+}
+
+type description struct {
+	w *tabwriter.Writer
+	p *Plan
+}
+
+// row writes cells; title ends a table and begins the next.
+func (d *description) row(cells ...any) {
+	for i, c := range cells {
+		if i > 0 {
+			fmt.Fprint(d.w, "\t")
+		}
+		fmt.Fprint(d.w, c)
+	}
+	fmt.Fprintln(d.w)
+}
+
+func (d *description) title(format string, args ...any) {
+	_ = d.w.Flush() // tabwriter reports again when it is flushed at the end
+	fmt.Fprintf(d.w, "\n"+format+"\n", args...)
+}
+
+func (d *description) clusters() {
+	p := d.p
+	fmt.Fprintf(d.w, "PLAN %s (seed %d)\n", p.Name, p.Seed)
+	d.title("CLUSTERS")
+	d.row("  name", "region", "role", "kubernetes", "nodes", "pods", "services", "load balancers", "DNS", "API server", "network")
+	for _, c := range p.Clusters {
+		d.row("  "+c.Name, c.Region, c.Role, c.Kubernetes, c.NodeCIDR, c.PodCIDR, c.SvcCIDR, c.LBCIDR, c.DNS, c.APIServer, c.Network)
+	}
+	d.title("NODES")
+	d.row("  node", "address", "pods", "region", "zone", "labels", "taints")
+	for _, c := range p.Clusters {
+		for _, n := range c.Nodes {
+			var labels, taints []string
+			for _, k := range slices.Sorted(maps.Keys(n.Labels)) {
+				labels = append(labels, k+"="+n.Labels[k])
+			}
+			for _, t := range n.Taints {
+				taints = append(taints, taintText(t))
+			}
+			d.row("  "+c.Name+"/"+n.Name, n.Addr, n.PodCIDR, n.Region, dash(n.Zone), dash(strings.Join(labels, ",")), dash(strings.Join(taints, ",")))
+		}
+	}
+}
+
+func taintText(t topologies.Taint) string {
+	if t.Value == "" {
+		return t.Key + ":" + t.Effect
+	}
+	return t.Key + "=" + t.Value + ":" + t.Effect
+}
+
+func dash(s string) string { return cmp.Or(s, "-") }
+
+func (d *description) wan() {
+	policy := &d.p.WAN
+	if len(policy.Links) > 0 {
+		d.title("LINKS")
+		d.row("  link", "one way", "jitter", "loss", "rate", "queue")
+		for _, l := range policy.Links {
+			d.row("  "+pairName(l.From, l.To), l.OneWay, orDash(l.Jitter), lossText(l.Loss), rateText(l.RateBps), queueText(l.LinkModel))
+		}
+	}
+	d.title("PEERINGS")
+	if len(policy.Peerings) == 0 {
+		d.row("  none")
+	}
+	for _, pe := range policy.Peerings {
+		d.row("  " + pe.A + "↔" + pe.B)
+	}
+	if len(policy.Routes) > 0 {
+		d.title("ROUTES")
+		d.row("  from", "to", "peering", "via")
+		for _, r := range policy.Routes {
+			d.row("  "+r.From, r.To, r.Peering[0]+"↔"+r.Peering[1], dash(r.Via))
+		}
+	}
+	if len(policy.Rules) > 0 {
+		d.title("RULES (all else is open)")
+		d.row("  pair", "admits")
+		for _, r := range policy.Rules {
+			var ports []string
+			for _, port := range r.Ports {
+				ports = append(ports, portText(port))
+			}
+			d.row("  "+pairName(r.From, r.To), cmp.Or(strings.Join(ports, ", "), "nothing"))
+		}
+	}
+}
+
+func orDash(v time.Duration) string {
+	if v == 0 {
+		return "-"
+	}
+	return v.String()
+}
+
+func lossText(l wan.LossModel) string {
+	switch {
+	case l == wan.LossModel{}:
+		return "-"
+	case l.Enter == 0:
+		return topologies.Ratio(l.Good).String()
+	}
+	return fmt.Sprintf("%s in bursts (enter %s, leave %s, bad %s, good %s)", topologies.Ratio(l.Ratio()),
+		topologies.Ratio(l.Enter), topologies.Ratio(l.Leave), topologies.Ratio(l.Bad), topologies.Ratio(l.Good))
+}
+
+func rateText(bps uint64) string {
+	if bps == 0 {
+		return "-"
+	}
+	return topologies.Rate(bps).String()
+}
+
+func queueText(m wan.LinkModel) string {
+	if m.RateBps == 0 {
+		return "-" // nothing ever waits
+	}
+	return cmp.Or(m.Queue, wan.DefaultQueue).String()
+}
+
+func portText(p wan.Port) string {
+	name := map[uint8]string{wan.TCP: "tcp", wan.UDP: "udp", wan.ICMP: "icmp"}[p.Protocol]
+	return topologies.Port{Protocol: name, Number: p.Number}.String()
+}
+
+func (d *description) stack() {
+	stack := &d.p.Topology.Spec.Stack
+	if d.p.Hub == nil && stack.Mesh == nil {
+		return
+	}
+	d.title("STACK")
+	if h := d.p.Hub; h != nil {
+		d.row("  admin", fmt.Sprintf("%s API, %s engine, on %s at %s", stack.Admin.API, stack.Admin.Engine, h.Cluster, h.Addr))
+		if len(h.Members) > 0 {
+			d.row("  agents", fmt.Sprintf("%s mode, on %s", stack.Agents.Mode, strings.Join(h.Members, ", ")))
+		}
+	}
+	if m := stack.Mesh; m != nil {
+		text := fmt.Sprintf("%s API, %s engine, %s, on %s", m.API, m.Engine, m.Layout, strings.Join(m.On, ", "))
+		if m.Primary != "" {
+			text += ", primary " + m.Primary
+		}
+		d.row("  mesh", text)
+	}
+}
+
+func (d *description) timers() {
+	t := d.p.Timers
+	d.title("TIMERS (%s)", t.Profile)
+	d.row("  node lease", fmt.Sprintf("%v, renewed every %v", t.NodeLease, t.NodeLease/4))
+	d.row("  node monitor", fmt.Sprintf("every %v, grace %v", t.NodeMonitorPeriod, t.NodeMonitorGrace))
+	for i := range d.p.Clusters {
+		c := &d.p.Clusters[i]
+		if own := d.p.TimersOf(c); own.NodeMonitorGrace != t.NodeMonitorGrace {
+			d.row("", fmt.Sprintf("grace %v on %s (%s)", own.NodeMonitorGrace, c.Name, c.Kubernetes))
+		}
+	}
+	d.row("  toleration", t.Toleration)
+	d.row("  eviction", fmt.Sprintf("%v nodes/s", t.NodeEvictionRate))
+	if d.p.Hub != nil {
+		d.row("  cluster lease", fmt.Sprintf("renewed every %v, looked at every %v, grace %v", t.ClusterLease, t.ClusterMonitor, t.ClusterGracePeriod))
+	}
+}
+
+func (d *description) prediction(p *Prediction) {
+	d.title("PREDICTED of %s", p.Scenario)
+	known := false
+	line := func(cells ...any) {
+		known = true
+		d.row(cells...)
+	}
+	if len(p.Reachable) > 0 {
+		d.reachability(p, line)
+	}
+	if len(p.Cut) == 2 {
+		line("  cut", p.Cut[0]+"↔"+p.Cut[1])
+	}
+	for i, divisions := range p.Placements {
+		var texts []string
+		for _, division := range divisions {
+			texts = append(texts, divisionText(division))
+		}
+		line(fmt.Sprintf("  step %d", i+1), cmp.Or(strings.Join(texts, " or "), "not known before the workload is"))
+	}
+	if len(p.Shares) > 0 {
+		line("  shares", sharesText(p.Shares))
+	}
+	for i, shares := range p.Possible {
+		line(map[bool]string{true: "  shares", false: "  or"}[i == 0], sharesText(shares))
+	}
+	for _, c := range slices.Sorted(maps.Keys(p.Latency)) {
+		l := p.Latency[c]
+		line("  answer from "+c, fmt.Sprintf("%v warm, %v cold", l.Warm, l.Cold))
+	}
+	for _, w := range []struct {
+		name   string
+		window Window
+	}{{"  node not ready", p.NotReady}, {"  pods replaced", p.Replaced}, {"  cluster not ready", p.ClusterNotReady}} {
+		if w.window != (Window{}) {
+			line(w.name, fmt.Sprintf("%v to %v after the failure", w.window[0].Round(time.Millisecond), w.window[1].Round(time.Millisecond)))
+		}
+	}
+	if !known {
+		d.row("  nothing beforehand")
+	}
+}
+
+// reachability writes one row per ordered pair: its round trip, and each port.
+func (d *description) reachability(p *Prediction, line func(...any)) {
+	names := map[string]bool{}
+	for _, ports := range p.Reachable {
+		for port := range ports {
+			names[port] = true
+		}
+	}
+	ports := slices.Sorted(maps.Keys(names))
+	header := []any{"  pair", "round trip"}
+	for _, port := range ports {
+		header = append(header, port)
+	}
+	line(header...)
+	for _, a := range d.p.Clusters {
+		for _, b := range d.p.Clusters {
+			if a.Name == b.Name {
+				continue
+			}
+			pair := pairName(a.Name, b.Name)
+			cells := []any{"  " + pair, orDash(p.RTT[pair])}
+			for _, port := range ports {
+				cells = append(cells, map[bool]string{true: "yes", false: "no"}[p.Reachable[pair][port]])
+			}
+			line(cells...)
+		}
+	}
+}
+
+func divisionText(division map[string]int) string {
+	var parts []string
+	for _, c := range slices.Sorted(maps.Keys(division)) {
+		parts = append(parts, fmt.Sprintf("%s %d", c, division[c]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func sharesText(shares map[string]float64) string {
+	var parts []string
+	for _, c := range slices.Sorted(maps.Keys(shares)) {
+		parts = append(parts, fmt.Sprintf("%s %.1f %%", c, 100*shares[c]))
+	}
+	return cmp.Or(strings.Join(parts, ", "), "no one answers")
+}

@@ -1,0 +1,55 @@
+package sim
+
+import "time"
+
+// Prediction is what the plan says will come out of one scenario. What does
+// not follow from the topology is left empty.
+type Prediction struct {
+	Scenario string
+	// Placements holds, for each step of a placement scenario, every division
+	// that may come out: which of several depends on the template's UID. A
+	// step whose replicas or weights are not known has none.
+	Placements [][]map[string]int `json:",omitempty"`
+	// Shares is each answering cluster's share of a traffic scenario's
+	// requests. Empty where several divisions may be in force: see Possible.
+	Shares map[string]float64 `json:",omitempty"`
+	// Possible holds the shares for each division that may be in force.
+	Possible []map[string]float64 `json:",omitempty"`
+	// Latency is what a request of a traffic scenario takes, by the cluster
+	// that answers; the servers' own time left out.
+	Latency map[string]Latency `json:",omitempty"`
+	// RTT is the round trip per ordered pair of clusters "a→b" between which
+	// packets go both ways, from one cluster's first control-plane node to the
+	// other's. Rules are left out: they do not apply to the lab's measurements.
+	RTT map[string]time.Duration `json:",omitempty"`
+	// Reachable tells for each ordered pair "a→b" and each port that a rule or
+	// the stack names ("tcp/6443", "icmp") whether packets to it get there and
+	// answers get back. A refusal is an answer.
+	Reachable map[string]map[string]bool `json:",omitempty"`
+	// Cut is the pair of clusters that a peering scenario cuts and heals: the
+	// file's, or a seeded choice; empty where no two can talk.
+	Cut []string `json:",omitempty"`
+	// NotReady and Replaced bound a node failure, from the failure on.
+	NotReady Window `json:",omitzero"`
+	Replaced Window `json:",omitzero"`
+	// ClusterNotReady bounds when the hub sees a cluster that is cut off from
+	// it as not ready, from the cut on.
+	ClusterNotReady Window `json:",omitzero"`
+}
+
+// Window is the earliest and the latest moment of an event.
+type Window [2]time.Duration
+
+// Latency is the time of one request: over an open connection, and over a
+// new one (connect, TLS handshake, request: three round trips).
+type Latency struct{ Warm, Cold time.Duration }
+
+// Prediction returns the prediction of the named scenario, or nil.
+func (p *Plan) Prediction(scenario string) *Prediction {
+	for i := range p.Predictions {
+		if p.Predictions[i].Scenario == scenario {
+			return &p.Predictions[i]
+		}
+	}
+	return nil
+}
