@@ -1,9 +1,11 @@
 package topologies
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math/bits"
 	"net/netip"
+	"slices"
 )
 
 // Bounds of the three ranges.
@@ -24,11 +26,11 @@ var private = netip.MustParsePrefix("10.0.0.0/8")
 // cluster at the end moves nothing; else the first free range that is large
 // enough. It returns the indices of the clusters for which there is no room.
 func assignCIDRs(clusters []Cluster) (full []int) {
-	var taken []netip.Prefix
+	var taken spans
 	for _, c := range clusters {
 		for _, p := range []Prefix{c.CIDRs.Nodes, c.CIDRs.Pods, c.CIDRs.Services} {
 			if p.IsValid() {
-				taken = append(taken, p.Masked())
+				taken.add(spanOf(p.Prefix))
 			}
 		}
 	}
@@ -54,17 +56,18 @@ func assignCIDRs(clusters []Cluster) (full []int) {
 			p, found := netip.Prefix{}, false
 			if octet := 10*(i+1) + j; octet < 256 {
 				p = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(octet)}), max(want.bits, 16))
-				found = want.bits >= 16 && size == 16 && free(p, taken)
+				_, hit := taken.hit(spanOf(p))
+				found = want.bits >= 16 && size == 16 && !hit
 			}
 			if !found {
-				p, found = firstFree(max(want.bits, private.Bits()), taken)
+				p, found = taken.firstFree(max(want.bits, private.Bits()))
 			}
 			if !found {
 				ok = false
 				continue
 			}
 			want.p.Prefix = p
-			taken = append(taken, p)
+			taken.add(spanOf(p))
 		}
 		if !ok {
 			full = append(full, i)
@@ -85,33 +88,47 @@ func nodeCount(c Cluster) int {
 	return n
 }
 
-func free(p netip.Prefix, taken []netip.Prefix) bool {
-	for _, t := range taken {
-		if p.Overlaps(t) {
-			return false
-		}
+// span is a range of IPv4 addresses, from lo up to but not including hi.
+type span struct{ lo, hi uint64 }
+
+func spanOf(p netip.Prefix) span {
+	lo := uint64(as32(p.Masked().Addr()))
+	return span{lo, lo + 1<<(32-p.Bits())}
+}
+
+// spans are sorted and apart: neighbours that touch are one.
+type spans []span
+
+// add puts s among the spans.
+func (t *spans) add(s span) {
+	i, _ := slices.BinarySearchFunc(*t, s, func(a, b span) int { return cmp.Compare(a.hi, b.lo) })
+	j := i
+	for ; j < len(*t) && (*t)[j].lo <= s.hi; j++ {
+		s.lo, s.hi = min(s.lo, (*t)[j].lo), max(s.hi, (*t)[j].hi)
 	}
-	return true
+	*t = slices.Replace(*t, i, j, s)
+}
+
+// hit returns the first span that overlaps s.
+func (t spans) hit(s span) (span, bool) {
+	i, _ := slices.BinarySearchFunc(t, s, func(a, b span) int { return cmp.Compare(a.hi, b.lo+1) })
+	if i < len(t) && t[i].lo < s.hi {
+		return t[i], true
+	}
+	return span{}, false
 }
 
 // firstFree returns the lowest prefix of that many bits in 10.0.0.0/8 that
-// overlaps none of taken.
-func firstFree(ones int, taken []netip.Prefix) (netip.Prefix, bool) {
+// overlaps none of the spans.
+func (t spans) firstFree(ones int) (netip.Prefix, bool) {
 	step := uint64(1) << (32 - ones)
-	base := uint64(as32(private.Addr()))
-	end := base + 1<<(32-private.Bits())
-search:
-	for at := base; at+step <= end; {
-		p := netip.PrefixFrom(from32(uint32(at)), ones)
-		for _, t := range taken {
-			if p.Overlaps(t) {
-				// Behind it, or behind p where p is the larger one, aligned.
-				next := max(uint64(as32(t.Addr()))+1<<(32-t.Bits()), at+step)
-				at = (next + step - 1) / step * step
-				continue search
-			}
+	all := spanOf(private)
+	for at := all.lo; at+step <= all.hi; {
+		s, hit := t.hit(span{at, at + step})
+		if !hit {
+			return netip.PrefixFrom(from32(uint32(at)), ones), true
 		}
-		return p, true
+		at = (s.hi + step - 1) / step * step
 	}
 	return netip.Prefix{}, false
 }

@@ -283,6 +283,9 @@ func (d *decoder) decodeStruct(n ast.Node, path string, line, depth int, v refle
 			continue
 		}
 		if _, known := fields[key]; !known {
+			if len(d.errs) > maxFaults {
+				continue // enough is enough
+			}
 			left := slices.DeleteFunc(slices.Clone(names), func(s string) bool { return seen[s] })
 			if name, ok := nearest(key, left); ok {
 				meant[name] = true

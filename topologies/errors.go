@@ -55,11 +55,14 @@ func fault(file string, line int, format string, args ...any) Errors {
 }
 
 // nearest returns the candidate that s was probably meant to be, if any is
-// near enough: a third of its letters may differ.
+// near enough: a third of its letters may differ, but not all of them.
 func nearest(s string, candidates []string) (string, bool) {
-	best, bestDistance := "", len(s)/3+1
+	if len(s) > 40 {
+		return "", false // no slip of the finger
+	}
+	best, bestDistance := "", min((len(s)+2)/3, len(s)-1)+1
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(s), strings.ToLower(c)); d < bestDistance || (d == bestDistance && best == "") {
+		if d := distance(strings.ToLower(s), strings.ToLower(c)); d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}
@@ -75,11 +78,8 @@ func didYouMean(s string, candidates []string) string {
 }
 
 // distance is Levenshtein's, a swap of neighbours counting as one. Names are
-// short; a long one is no typing error.
+// short.
 func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
 	rows := make([][]int, len(a)+1)
 	for i := range rows {
 		rows[i] = make([]int, len(b)+1)

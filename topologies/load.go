@@ -71,8 +71,8 @@ func Parse(name string, data []byte, files fs.FS) (*Topology, error) {
 
 	t := &Topology{}
 	d.decode(root, "", lineOf(root), 0, reflect.ValueOf(t).Elem(), "")
-	// Past these the file is noise, and so would be whatever else is said.
-	if d.values <= maxValues && len(d.errs) < 100 {
+	// In noise, whatever else could be said is noise too.
+	if d.values <= maxValues && len(d.errs) < maxFaults {
 		t.setDefaults()
 		v := &validator{decoder: d, t: t}
 		v.validate()

@@ -29,69 +29,62 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes a Go duration.
-func (d Duration) MarshalText() ([]byte, error) {
-	s := d.String()
-	// "2m0s" and "1h0m0s" are how Go says it, not how people write it.
+// String writes a Go duration as people do: "2m", where Go itself says "2m0s".
+func (d Duration) String() string {
+	s := d.Duration.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
 	}
 	if strings.HasSuffix(s, "h0m") {
 		s = strings.TrimSuffix(s, "0m")
 	}
-	return []byte(s), nil
+	return s
 }
+
+// MarshalText writes a Go duration.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // UnmarshalText reads "0.01%" or "0.0001".
 func (r *Ratio) UnmarshalText(text []byte) error {
 	s := strings.TrimSpace(string(text))
 	number, percent := strings.CutSuffix(s, "%")
-	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	number = strings.TrimSpace(number)
+	v, err := strconv.ParseFloat(number, 64)
 	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 		return fmt.Errorf("%q is not a share such as 0.01%% or 0.0001", s)
 	}
 	if percent {
-		v = divide100(v)
+		v /= 100
+		// In decimal where it can be, so that 0.01% is the float nearest to
+		// 0.0001 and not a neighbour of it.
+		if exact, err := strconv.ParseFloat(number+"e-2", 64); err == nil {
+			v = exact
+		}
 	}
 	*r = Ratio(v)
 	return nil
 }
 
-// divide100 divides in decimal where it can, so that 0.01% is the float
-// nearest to 0.0001 and not a neighbour of it.
-func divide100(v float64) float64 {
-	s := strconv.FormatFloat(v, 'e', -1, 64)
-	mantissa, exponent, ok := strings.Cut(s, "e")
-	if !ok {
-		return v / 100
-	}
-	n, err := strconv.Atoi(exponent)
-	if err != nil {
-		return v / 100
-	}
-	w, err := strconv.ParseFloat(mantissa+"e"+strconv.Itoa(n-2), 64)
-	if err != nil {
-		return v / 100
-	}
-	return w
-}
-
-// String writes a percentage.
+// String writes a percentage. It moves the decimal point in the text: a
+// multiplication would round.
 func (r Ratio) String() string {
-	s := strconv.FormatFloat(float64(r), 'e', -1, 64)
-	mantissa, exponent, ok := strings.Cut(s, "e")
-	if !ok {
-		return s
+	s := strconv.FormatFloat(math.Abs(float64(r)), 'f', -1, 64)
+	whole, fraction, _ := strings.Cut(s, ".")
+	for len(fraction) < 2 {
+		fraction += "0"
 	}
-	n, err := strconv.Atoi(exponent)
-	if err != nil {
-		return s
+	whole = strings.TrimLeft(whole+fraction[:2], "0")
+	fraction = fraction[2:]
+	if whole == "" {
+		whole = "0"
 	}
-	v, err := strconv.ParseFloat(mantissa+"e"+strconv.Itoa(n+2), 64)
-	if err != nil || math.IsInf(v, 0) {
-		return s
+	if fraction != "" {
+		whole += "." + fraction
 	}
-	return strconv.FormatFloat(v, 'f', -1, 64) + "%"
+	if r < 0 {
+		whole = "-" + whole
+	}
+	return whole + "%"
 }
 
 // MarshalText writes a percentage.

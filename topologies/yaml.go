@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -19,6 +20,7 @@ const (
 	maxFileSize = 1 << 20
 	maxDepth    = 64
 	maxValues   = 200_000
+	maxFaults   = 100 // past these a file is noise
 )
 
 // document is one YAML document and the line it starts in.
@@ -84,8 +86,12 @@ func syntaxFault(file string, err error) Errors {
 	if tk := located.GetToken(); tk != nil && tk.Position != nil {
 		line = tk.Position.Line
 	}
-	return fault(file, line, "not YAML: %s", firstLine(located.GetMessage()))
+	message := position.ReplaceAllString(firstLine(located.GetMessage()), "in line $1")
+	return fault(file, line, "not YAML: %s", message)
 }
+
+// position is how the parser names another place in its messages.
+var position = regexp.MustCompile(`at \[(\d+):\d+\]`)
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")

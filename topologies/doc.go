@@ -1,0 +1,90 @@
+// Package topologies is the file format: what a topology may say, what it
+// means when it leaves something out, and everything that can be wrong with it.
+//
+//	# yaml-language-server: $schema=topologies/schema.json
+//	apiVersion: atoll.dev/v1alpha1
+//	kind: Topology
+//	metadata: {name: three-regions}
+//	spec:
+//	  kubernetes: v1.36.3
+//	  timers: short
+//	  clusters:
+//	    - {name: manager, region: eu-west, role: admin}
+//	    - {name: eu, region: eu-west, nodes: [{role: control-plane}, {role: worker, count: 2}]}
+//	    - {name: us, region: us-west, cidrs: {nodes: 10.40.0.0/16}}
+//	  wan:
+//	    links:
+//	      - {between: [eu-west, us-west], rtt: 140ms, jitter: 2ms, loss: 0.01%, rate: 1Gbit}
+//	    rules:
+//	      - {from: [eu, us], to: manager, allow: [tcp/5443]}
+//	  stack:
+//	    admin: {api: karmada}
+//	    agents: {}
+//	    mesh: {api: istio}
+//	  workloads:
+//	    - hello
+//	    - {name: sleep, via: direct, on: [us]}
+//	  scenarios:
+//	    - peering: {}
+//	    - placement: {workload: hello, steps: [{replicas: 3, weights: {us: 1, eu: 2}}]}
+//
+// [Load] reads a file, [Parse] reads bytes, [FromLibrary] reads one of those
+// that come with atoll. What they return is complete: every default is filled
+// in and every range assigned. What they refuse, they refuse with an [Errors]
+// that lists every fault with its line:
+//
+//	world.yaml:14: link eu-west↔us-west: loss 130% is outside 0–100%
+//	world.yaml:22: scenario placement: unknown workload "helo"; did you mean "hello"?
+//
+// # Clusters and nodes
+//
+// A cluster has a name, a region and three ranges: nodes, pods and services.
+// Ranges left out are assigned from 10.0.0.0/8 without overlap, always the
+// same for the same file: cluster i gets 10.(10i).0.0/16 for its nodes and the
+// two after it, where they are free. A cluster without a control-plane node
+// gets one. In the lab, nodes are called control-plane, control-plane-2,
+// worker-1, worker-2 and so on, control planes first.
+//
+// A node group may be in another region than its cluster: the cluster is then
+// stretched, and traffic between its nodes crosses the WAN.
+//
+// One cluster may have the role admin; it carries the hub. It is a member of
+// the hub, or of the mesh, only if agents.on or mesh.on names it.
+//
+// # The WAN
+//
+// Links join regions. With between, both directions are alike, and either rtt
+// (there and back, halved each way) or latency (one way) is given. With from
+// and to, one direction is described, by its latency; the other direction
+// needs a link of its own. Jitter, loss, rate and queue are per direction.
+// Clusters of one region are joined by an implicit link of 0.5 ms round trip,
+// unless the file has one between that region and itself.
+//
+// Loss is independent ("0.01%") or comes in bursts by the Gilbert-Elliott
+// model ({enter: 0.1%, leave: 30%, bad: 100%, good: 0%}).
+//
+// Peering says which clusters exchange traffic at all: mesh (every pair, the
+// default), star (a hub with every other) or list. Each pair of regions whose
+// nodes are to talk must have a link. A peering of a list may limit what is
+// sent through it by routes; there is no transit unless a route says via.
+//
+// Rules are stateful security lists. An ordered pair of clusters that no rule
+// names is open; one that is named admits only what its rules list.
+//
+// # Stack, workloads, scenarios
+//
+// The stack is a hub (admin), what joins clusters to it (agents) and a service
+// mesh (mesh); each may be left out. A workload is applied to the hub, or with
+// via: direct to clusters. Its manifest is one of the library, a file in the
+// topology's folder, or stands in the topology itself, as objects.
+//
+// A scenario has exactly one kind: peering, placement, traffic, nodeFailure,
+// controlPlaneFailure or agentPartition. One without a name is called by its
+// kind, the next of the kind with -2, and so on. An expect left out is what
+// the plan predicts.
+//
+// # Strictness
+//
+// Unknown fields, duplicate keys, several documents and merge keys are
+// faults. Anchors and aliases may be used. A file has at most 1 MiB.
+package topologies
