@@ -1,6 +1,7 @@
 package suites
 
 import (
+	"strings"
 	"time"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
@@ -65,6 +66,22 @@ type Scenario struct {
 	Replicas []Replicas    `json:"replicas,omitempty"`
 	Latency  []Latency     `json:"latency,omitempty"`
 	Inverted string        `json:"inverted,omitempty"` // what was changed in the world
+	// Objects are those the scenario touched, as they were when it failed,
+	// before anything was put back.
+	Objects []Object `json:"-"`
+}
+
+// NamesCause tells whether an inverted scenario failed as it must: with a
+// reason that names what was changed in the world.
+func (s *Scenario) NamesCause() bool {
+	return s.Outcome == Failed && s.Inverted != "" && strings.Contains(s.Reason, s.Inverted)
+}
+
+// Object is one object of a cluster's API, or the events of a namespace.
+type Object struct {
+	Cluster string
+	Name    string // "deployments/default/hello"
+	YAML    string
 }
 
 // Check is one thing expected and seen.

@@ -1,0 +1,338 @@
+package suites
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/topologies"
+)
+
+// Ports of which it is known who listens there.
+const (
+	apiPort     = 6443
+	gatewayPort = 15443
+)
+
+// question is one thing to try: does port answer, from one cluster to another?
+type question struct {
+	from, to string
+	port     string // as in the file: "tcp/6443", "icmp"
+}
+
+func (q question) pair() string   { return q.from + "→" + q.to }
+func (q question) String() string { return q.pair() + " " + q.port }
+
+// peering tries every ordered pair of clusters on every port that the rules
+// name, measures the round trips, and cuts and heals one peering.
+func (s *scenario) peering(ctx context.Context) error {
+	questions, expected := s.questions()
+	if len(questions) == 0 {
+		return invalid("the plan predicts no reachability for %s", s.spec.Name)
+	}
+	s.findGateways(ctx)
+	cut, err := s.chooseCut(questions, expected)
+	if err != nil {
+		return err
+	}
+	fault := lab.Fault{Kind: lab.Partition, Between: cut}
+	if s.opts.Invert {
+		if err := s.breakWorld(ctx, fault); err != nil {
+			return err
+		}
+	}
+	cross, err := s.claimAllowed(ctx, questions, expected)
+	if err != nil {
+		return err
+	}
+
+	s.begin("try %d ways", len(questions))
+	s.judge(ctx, "", questions, expected)
+	if s.opts.Invert {
+		return nil // what follows heals the very thing that was broken
+	}
+	if err := cross.verify(ctx, s); err != nil {
+		return err
+	}
+	s.begin("measure round trips")
+	if err := s.measureRoundTrips(ctx); err != nil {
+		return err
+	}
+
+	s.begin("cut %s and %s apart", cut[0], cut[1])
+	if _, err := s.inject(ctx, fault); err != nil {
+		return err
+	}
+	without := map[question]bool{}
+	for q, yes := range expected {
+		without[q] = yes && !(slices.Contains(cut, q.from) && slices.Contains(cut, q.to))
+	}
+	s.judge(ctx, "while cut: ", questions, without)
+
+	s.begin("heal")
+	if _, err := s.heal(ctx, fault); err != nil {
+		return err
+	}
+	s.judge(ctx, "healed: ", questions, expected)
+	return nil
+}
+
+// questions lists what to try, in the plan's order, and what the plan predicts.
+func (s *scenario) questions() ([]question, map[question]bool) {
+	var list []question
+	expected := map[question]bool{}
+	for _, a := range s.plan.Clusters {
+		for _, b := range s.plan.Clusters {
+			ports := s.predict.Reachable[a.Name+"→"+b.Name]
+			for _, port := range sortedKeys(ports) {
+				q := question{a.Name, b.Name, port}
+				if strings.HasPrefix(port, "udp/") {
+					// Nothing that is known to be there answers on UDP.
+					s.rec.mark(q.pair(), port+" is not tried: no known listener")
+					continue
+				}
+				list = append(list, q)
+				expected[q] = ports[port]
+			}
+		}
+	}
+	return list, expected
+}
+
+// chooseCut returns the pair that the file names, or a seeded choice among
+// those that may talk.
+func (s *scenario) chooseCut(questions []question, expected map[question]bool) ([]string, error) {
+	if cut := s.spec.Peering.Cut; len(cut) == 2 {
+		return cut, nil
+	}
+	var open [][]string
+	for _, q := range questions {
+		pair := []string{q.from, q.to}
+		slices.Sort(pair)
+		if expected[q] && !slices.ContainsFunc(open, func(p []string) bool { return slices.Equal(p, pair) }) {
+			open = append(open, pair)
+		}
+	}
+	if len(open) == 0 {
+		return nil, invalid("no pair of clusters may talk: there is nothing to cut")
+	}
+	return open[s.rand.IntN(len(open))], nil
+}
+
+func (s *scenario) claimAllowed(ctx context.Context, questions []question, expected map[question]bool) (*crossing, error) {
+	all := &crossing{}
+	for _, q := range questions {
+		if !expected[q] {
+			continue
+		}
+		c, err := s.claimCrossing(ctx, q.from, q.to)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range c.hops {
+			if !slices.Contains(all.hops, h) {
+				all.hops = append(all.hops, h)
+			}
+		}
+		all.before = c.before
+	}
+	return all, nil
+}
+
+// judge tries every question at once and checks the answers. A whole pair
+// whose answers are as expected is one check; one that is not shows each port.
+func (s *scenario) judge(ctx context.Context, when string, questions []question, expected map[question]bool) {
+	answers := make([]answerTo, len(questions))
+	var wg sync.WaitGroup
+	for i, q := range questions {
+		wg.Go(func() { answers[i] = s.try(ctx, q, expected[q]) })
+	}
+	wg.Wait()
+	for i, q := range questions {
+		a := answers[i]
+		want := "no answer"
+		if expected[q] {
+			want = "an answer"
+		}
+		s.checkTimed(when+q.String(), want, a.seen, a.yes == expected[q], a.took)
+	}
+}
+
+// answerTo is what came of a question.
+type answerTo struct {
+	yes  bool
+	seen string
+	took time.Duration
+}
+
+// How long to wait for an answer: where none is due, one second or five round
+// trips; where one is due, long enough that a busy machine is not taken for a
+// closed port.
+const (
+	silence      = time.Second
+	answerWithin = 5 * time.Second
+)
+
+func (s *scenario) try(ctx context.Context, q question, due bool) answerTo {
+	rtt, _, _ := roundTrip(s.plan, q.from, q.to)
+	limit := max(silence, 5*rtt)
+	if due && !s.opts.Invert {
+		limit = max(answerWithin, 20*rtt)
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	start := time.Now()
+	seen, err := s.ask(ctx, q)
+	a := answerTo{yes: err == nil, seen: seen, took: time.Since(start)}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
+		a.seen = fmt.Sprintf("no answer within %v", limit)
+	default:
+		a.seen = "no answer: " + err.Error()
+	}
+	return a
+}
+
+// ask tries once. Where something is known to listen, it has to answer; on
+// other ports a refusal by the host shows as well that the network let it in.
+func (s *scenario) ask(ctx context.Context, q question) (string, error) {
+	from, to := lab.Place{Cluster: q.from}, lab.Place{Cluster: q.to}
+	if q.port == "icmp" {
+		rtt, err := s.lab.Echo(ctx, from, to)
+		return fmt.Sprintf("echo after %v", rtt.Round(100*time.Microsecond)), err
+	}
+	addr, listens, err := s.target(q)
+	if err != nil {
+		return "", err
+	}
+	conn, err := s.lab.DialContext(ctx, from, "tcp", addr.String())
+	if refused(err) && !listens {
+		return "refused by " + addr.String() + ": let in, nobody listens", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if addr.Port() != apiPort {
+		return "connected to " + addr.String(), nil
+	}
+	// An API server's host answers for it even when the process is gone; only
+	// a handshake shows that it is there.
+	t := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // who answers is not the question
+	if err := t.HandshakeContext(ctx); err != nil {
+		return "", fmt.Errorf("TLS with %s: %w", addr, err)
+	}
+	return "TLS with " + addr.String(), nil
+}
+
+func refused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || err != nil && strings.Contains(err.Error(), "refused")
+}
+
+// target is where to knock, and whether somebody listens there.
+func (s *scenario) target(q question) (addr netip.AddrPort, listens bool, err error) {
+	c := s.plan.Cluster(q.to)
+	port, err := parsePort(q.port)
+	if err != nil {
+		return addr, false, err
+	}
+	switch hub := s.plan.Hub; {
+	case port == apiPort:
+		return c.APIServer, true, nil
+	case hub != nil && hub.Cluster == q.to && port == hub.Addr.Port():
+		return hub.Addr, true, nil
+	case port == gatewayPort && s.gateways[q.to].IsValid():
+		return netip.AddrPortFrom(s.gateways[q.to], port), true, nil
+	}
+	return netip.AddrPortFrom(c.APIServer.Addr(), port), false, nil
+}
+
+func parsePort(text string) (uint16, error) {
+	proto, number, _ := strings.Cut(text, "/")
+	if proto != "tcp" {
+		return 0, invalid("the suites can't try %s", text)
+	}
+	ap, err := netip.ParseAddrPort("0.0.0.0:" + number)
+	if err != nil {
+		return 0, invalid("the suites can't try %s: %v", text, err)
+	}
+	return ap.Port(), nil
+}
+
+// findGateways reads the addresses of the east-west gateways from their
+// Services. A cluster without one has its node probed instead.
+func (s *scenario) findGateways(ctx context.Context) {
+	s.gateways = map[string]netip.Addr{}
+	if s.plan.Topology.Spec.Stack.Mesh == nil {
+		return
+	}
+	for _, name := range meshClusters(s.plan.Topology) {
+		c, err := s.clients.cluster(name)
+		if err != nil {
+			continue
+		}
+		svc, err := c.kube.CoreV1().Services("istio-system").Get(ctx, "istio-eastwestgateway", metav1.GetOptions{})
+		if err != nil || len(svc.Status.LoadBalancer.Ingress) == 0 {
+			continue
+		}
+		if ip := net.ParseIP(svc.Status.LoadBalancer.Ingress[0].IP); ip != nil {
+			s.gateways[name] = netip.MustParseAddr(ip.String())
+		}
+	}
+}
+
+// meshClusters are the clusters that have the mesh.
+func meshClusters(t *topologies.Topology) []string {
+	if on := t.Spec.Stack.Mesh.On; len(on) > 0 {
+		return on
+	}
+	var names []string
+	for _, c := range t.Spec.Clusters {
+		if c.Role == topologies.RoleManaged {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// roundTripPings is how many echoes make one pair's round trip here; the
+// links themselves are calibrated with more.
+const roundTripPings = 5
+
+func (s *scenario) measureRoundTrips(ctx context.Context) error {
+	pairs := sortedKeys(s.predict.RTT)
+	got := make([][]time.Duration, len(pairs))
+	errs := make([]error, len(pairs))
+	var wg sync.WaitGroup
+	for i, pair := range pairs {
+		from, to, _ := strings.Cut(pair, "→")
+		wg.Go(func() {
+			got[i], errs[i] = s.lab.Ping(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, roundTripPings)
+		})
+	}
+	wg.Wait()
+	for i, pair := range pairs {
+		if errs[i] != nil {
+			return fmt.Errorf("ping %s: %w", pair, errs[i])
+		}
+		from, to, _ := strings.Cut(pair, "→")
+		want, m := s.predict.RTT[pair], median(got[i])
+		_, tolerance, _ := roundTrip(s.plan, from, to)
+		ok := len(got[i]) > 0 && (m-want).Abs() <= tolerance
+		s.check("round trip "+pair, fmt.Sprintf("%v ± %v", want, tolerance), m.Round(10*time.Microsecond).String(), ok)
+		s.rec.latency(Latency{To: pair, Kind: "echo", Expected: want, Median: m, Max: longest(got[i]), Count: len(got[i])})
+	}
+	return nil
+}
