@@ -38,7 +38,15 @@ func (s *scenario) agentPartition(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	old, _, _ := fleet.read()
+	// A scenario before this one may have left the members on their way.
+	settled := shown(placement.Divide(t.replicas, t.weights, t.uid), t.replicas)
+	_, err = fleet.wait(ctx, t.name+" placed by static weight", time.Now(), convergeWithin, func(want, ready map[string]int) bool {
+		return maps.Equal(want, settled) && maps.Equal(ready, settled)
+	})
+	if err != nil {
+		return err
+	}
+	old := settled
 	if old[sc.Cluster] == 0 {
 		return invalid("%s has no replica of %s that could keep running", sc.Cluster, sc.Workload)
 	}
@@ -54,7 +62,7 @@ func (s *scenario) agentPartition(ctx context.Context) error {
 		}
 		probers = append(probers, p)
 	}
-	cross, err := s.claimCrossing(ctx, hub.Cluster, sc.Cluster)
+	cross, err := s.claimCrossing(ctx, [2]string{hub.Cluster, sc.Cluster})
 	if err != nil {
 		return err
 	}
@@ -89,7 +97,7 @@ func (s *scenario) agentPartition(ctx context.Context) error {
 		return t.whyNot(ctx)
 	}
 	s.begin("wait for the hub to see %s as not ready", sc.Cluster)
-	ok := s.inWindow(ctx, "the hub sees "+sc.Cluster+" as not ready", cut, s.notReadyWindow(), func(ctx context.Context) (string, bool) {
+	ok := s.inWindow(ctx, "the hub sees "+sc.Cluster+" as not ready", cut, s.predict.ClusterNotReady, func(ctx context.Context) (string, bool) {
 		ready, err := memberReady(ctx, t.hub, sc.Cluster)
 		return "Ready=" + ready, err == nil && ready != "True"
 	})
@@ -132,14 +140,6 @@ func (s *scenario) catchUp(ctx context.Context, t *template, fleet *fleet, cross
 	})
 	s.checkTimed("the hub sees "+name+" as ready again", "Ready=True", seen, err == nil, took)
 	return cross.verify(ctx, s)
-}
-
-// notReadyWindow follows from the timers: the last lease renewal may be as old
-// as a renewal period when the partition begins; then the grace period runs,
-// and the hub looks at the leases now and then.
-func (s *scenario) notReadyWindow() [2]time.Duration {
-	t := s.plan.Timers
-	return [2]time.Duration{t.ClusterGracePeriod - t.ClusterLease, t.ClusterGracePeriod + t.ClusterLease + t.ClusterMonitor}
 }
 
 // changeFor finds the smallest number of replicas above the present one that

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/sim"
 )
 
 // Kubernetes looks at things now and then, and the suites look at Kubernetes
@@ -136,7 +137,7 @@ func takesPods(n *corev1.Node) bool {
 
 // inWindow waits for a condition and checks that it came true in a window of
 // time since a failure.
-func (s *scenario) inWindow(ctx context.Context, what string, since time.Time, window [2]time.Duration, look func(context.Context) (string, bool)) bool {
+func (s *scenario) inWindow(ctx context.Context, what string, since time.Time, window sim.Window, look func(context.Context) (string, bool)) bool {
 	within := time.Until(since) + window[1] + windowSlack
 	var seen string
 	_, err := until(ctx, what, max(within, pollEvery), func(ctx context.Context) (string, bool) {

@@ -7,127 +7,101 @@ import (
 	"strings"
 	"time"
 
-	"github.com/atoll-dev/atoll/fixtures/lab"
-	"github.com/atoll-dev/atoll/sim"
 	"github.com/atoll-dev/atoll/sim/wan"
 )
+
+// way is what the plan says of the way from one cluster to another and back,
+// between their first control-plane nodes.
+type way struct {
+	rtt       time.Duration
+	tolerance time.Duration // of a median against rtt
+	there     []wan.Hop
+	back      []wan.Hop
+}
+
+// way returns how two clusters reach each other; ok is false if they don't.
+// Rules are not asked.
+func (r *runner) way(from, to string) (w way, ok bool) {
+	a, b := r.plan.Cluster(from), r.plan.Cluster(to)
+	if a == nil || b == nil {
+		return w, false
+	}
+	var there, back wan.Cause
+	w.there, there = r.table.Path(a.Nodes[0].Addr, b.Nodes[0].Addr)
+	w.back, back = r.table.Path(b.Nodes[0].Addr, a.Nodes[0].Addr)
+	if there != wan.Delivered || back != wan.Delivered {
+		return w, false
+	}
+	var jitter time.Duration
+	for _, h := range slices.Concat(w.there, w.back) {
+		w.rtt += h.Link.OneWay
+		jitter += h.Link.Jitter
+	}
+	w.tolerance = tolerance(w.rtt) + jitter
+	return w, true
+}
+
+// tolerance is how far the median of a link's round trips may be from the
+// file's, the jitter left out: 1 ms or 2 %, whichever is more.
+func tolerance(rtt time.Duration) time.Duration { return max(time.Millisecond, rtt/50) }
 
 // hop is one direction of a link, by its regions.
 type hop struct{ from, to string }
 
-// implicitOneWay is half the round trip of the implicit link between clusters
-// of one region.
-const implicitOneWay = 250 * time.Microsecond
-
-// region is where a place of the plan is.
-func region(plan *sim.Plan, p lab.Place) string {
-	c := plan.Cluster(p.Cluster)
-	if c == nil {
-		return ""
-	}
-	for i := range c.Nodes {
-		if n := &c.Nodes[i]; n.Name == p.Node || p.Node == "" && n.Addr == c.APIServer.Addr() {
-			return n.Region
-		}
-	}
-	return c.Region
-}
-
-// link returns the model of one direction.
-func link(plan *sim.Plan, h hop) (wan.LinkModel, bool) {
-	for _, l := range plan.WAN.Links {
-		if l.From == h.from && l.To == h.to {
-			return l.LinkModel, true
-		}
-	}
-	if h.from == h.to {
-		return wan.LinkModel{OneWay: implicitOneWay}, true
-	}
-	return wan.LinkModel{}, false
-}
-
-// roundTrip is what the file says of the way between two clusters and back,
-// and how far a median may be from it: 1 ms or 2 %, whichever is more, plus
-// both directions' jitter. ok tells whether both directions have a link.
-func roundTrip(plan *sim.Plan, a, b string) (rtt, tolerance time.Duration, ok bool) {
-	ra, rb := region(plan, lab.Place{Cluster: a}), region(plan, lab.Place{Cluster: b})
-	there, ok1 := link(plan, hop{ra, rb})
-	back, ok2 := link(plan, hop{rb, ra})
-	rtt = there.OneWay + back.OneWay
-	return rtt, slack(rtt) + there.Jitter + back.Jitter, ok1 && ok2
-}
-
-func slack(rtt time.Duration) time.Duration { return max(time.Millisecond, rtt/50) }
-
-// peered tells whether two clusters exchange traffic directly and without a
-// narrowing route: such a pair measures its link and nothing else.
-func peered(plan *sim.Plan, a, b string) bool {
-	up := slices.ContainsFunc(plan.WAN.Peerings, func(p wan.Peering) bool {
-		return !p.Down && (p.A == a && p.B == b || p.A == b && p.B == a)
-	})
-	return up && routed(plan, a, b) && routed(plan, b, a)
-}
-
-// routed tells whether from's routes, if it has any for this peering, lead
-// straight to the other's nodes.
-func routed(plan *sim.Plan, from, to string) bool {
-	any := false
-	target := plan.Cluster(to).APIServer.Addr()
-	for _, r := range plan.WAN.Routes {
-		pair := r.Peering == [2]string{from, to} || r.Peering == [2]string{to, from}
-		if r.From != from || !pair {
-			continue
-		}
-		any = true
-		if r.To.Contains(target) && r.Via == "" {
-			return true
-		}
-	}
-	return !any
-}
-
-// crossing reads the counters of links that a scenario claims to cross.
+// crossing is the links that a scenario claims to cross.
 type crossing struct {
 	hops   []hop
 	before map[hop]uint64
 }
 
-// claimCrossing notes the counters of the links between one cluster and
-// others, both directions. Clusters that are the same cross nothing.
-func (s *scenario) claimCrossing(ctx context.Context, from string, to ...string) (*crossing, error) {
+// claimCrossing notes the counters of the links that lie between the clusters
+// of each pair. Clusters that are the same cross nothing.
+func (s *scenario) claimCrossing(ctx context.Context, pairs ...[2]string) (*crossing, error) {
 	c := &crossing{}
-	a := region(s.plan, lab.Place{Cluster: from})
-	for _, name := range to {
-		if name == from {
+	for _, p := range pairs {
+		if p[0] == p[1] {
 			continue
 		}
-		b := region(s.plan, lab.Place{Cluster: name})
-		for _, h := range []hop{{a, b}, {b, a}} {
-			if !slices.Contains(c.hops, h) {
+		w, ok := s.way(p[0], p[1])
+		if !ok {
+			return nil, invalid("the plan has no way from %s to %s and back", p[0], p[1])
+		}
+		for _, h := range slices.Concat(w.there, w.back) {
+			if h := (hop{h.From, h.To}); !slices.Contains(c.hops, h) {
 				c.hops = append(c.hops, h)
 			}
 		}
 	}
-	return c, s.readCounters(ctx, &c.before)
+	var err error
+	c.before, err = s.readCounters(ctx)
+	return c, err
 }
 
-func (s *scenario) readCounters(ctx context.Context, into *map[hop]uint64) error {
+// from pairs one cluster with each of others.
+func from(cluster string, others ...string) (pairs [][2]string) {
+	for _, o := range others {
+		pairs = append(pairs, [2]string{cluster, o})
+	}
+	return pairs
+}
+
+func (s *scenario) readCounters(ctx context.Context) (map[hop]uint64, error) {
 	st, err := s.lab.State(ctx)
 	if err != nil {
-		return invalid("read the links' counters: %v", err)
+		return nil, invalid("read the links' counters: %v", err)
 	}
-	*into = map[hop]uint64{}
+	packets := map[hop]uint64{}
 	for _, l := range st.Links {
-		(*into)[hop{l.From, l.To}] += l.Packets
+		packets[hop{l.From, l.To}] += l.Packets
 	}
-	return nil
+	return packets, nil
 }
 
 // verify is an invalidError if the counters of a claimed link did not rise:
 // then the traffic went another way, and whatever it showed is no answer.
 func (c *crossing) verify(ctx context.Context, s *scenario) error {
-	var after map[hop]uint64
-	if err := s.readCounters(ctx, &after); err != nil {
+	after, err := s.readCounters(ctx)
+	if err != nil {
 		return err
 	}
 	var idle []string

@@ -42,9 +42,9 @@ func (s *scenario) peering(ctx context.Context) error {
 		return invalid("the plan predicts no reachability for %s", s.spec.Name)
 	}
 	s.findGateways(ctx)
-	cut, err := s.chooseCut(questions, expected)
-	if err != nil {
-		return err
+	cut := s.predict.Cut
+	if len(cut) != 2 {
+		return invalid("no pair of clusters may talk: there is nothing to cut")
 	}
 	fault := lab.Fault{Kind: lab.Partition, Between: cut}
 	if s.opts.Invert {
@@ -52,13 +52,19 @@ func (s *scenario) peering(ctx context.Context) error {
 			return err
 		}
 	}
-	cross, err := s.claimAllowed(ctx, questions, expected)
+	var open [][2]string
+	for _, q := range questions {
+		if expected[q] {
+			open = append(open, [2]string{q.from, q.to})
+		}
+	}
+	cross, err := s.claimCrossing(ctx, open...)
 	if err != nil {
 		return err
 	}
 
 	s.begin("try %d ways", len(questions))
-	s.judge(ctx, "", questions, expected)
+	s.judgeEach(ctx, questions, expected)
 	if s.opts.Invert {
 		return nil // what follows heals the very thing that was broken
 	}
@@ -78,13 +84,13 @@ func (s *scenario) peering(ctx context.Context) error {
 	for q, yes := range expected {
 		without[q] = yes && !(slices.Contains(cut, q.from) && slices.Contains(cut, q.to))
 	}
-	s.judge(ctx, "while cut: ", questions, without)
+	s.judgePairs(ctx, "while cut: ", questions, without)
 
 	s.begin("heal")
 	if _, err := s.heal(ctx, fault); err != nil {
 		return err
 	}
-	s.judge(ctx, "healed: ", questions, expected)
+	s.judgePairs(ctx, "healed: ", questions, expected)
 	return nil
 }
 
@@ -110,63 +116,55 @@ func (s *scenario) questions() ([]question, map[question]bool) {
 	return list, expected
 }
 
-// chooseCut returns the pair that the file names, or a seeded choice among
-// those that may talk.
-func (s *scenario) chooseCut(questions []question, expected map[question]bool) ([]string, error) {
-	if cut := s.spec.Peering.Cut; len(cut) == 2 {
-		return cut, nil
-	}
-	var open [][]string
-	for _, q := range questions {
-		pair := []string{q.from, q.to}
-		slices.Sort(pair)
-		if expected[q] && !slices.ContainsFunc(open, func(p []string) bool { return slices.Equal(p, pair) }) {
-			open = append(open, pair)
-		}
-	}
-	if len(open) == 0 {
-		return nil, invalid("no pair of clusters may talk: there is nothing to cut")
-	}
-	return open[s.rand.IntN(len(open))], nil
-}
-
-func (s *scenario) claimAllowed(ctx context.Context, questions []question, expected map[question]bool) (*crossing, error) {
-	all := &crossing{}
-	for _, q := range questions {
-		if !expected[q] {
-			continue
-		}
-		c, err := s.claimCrossing(ctx, q.from, q.to)
-		if err != nil {
-			return nil, err
-		}
-		for _, h := range c.hops {
-			if !slices.Contains(all.hops, h) {
-				all.hops = append(all.hops, h)
-			}
-		}
-		all.before = c.before
-	}
-	return all, nil
-}
-
-// judge tries every question at once and checks the answers. A whole pair
-// whose answers are as expected is one check; one that is not shows each port.
-func (s *scenario) judge(ctx context.Context, when string, questions []question, expected map[question]bool) {
-	answers := make([]answerTo, len(questions))
-	var wg sync.WaitGroup
-	for i, q := range questions {
-		wg.Go(func() { answers[i] = s.try(ctx, q, expected[q]) })
-	}
-	wg.Wait()
+// judgeEach tries every question and keeps a check for each.
+func (s *scenario) judgeEach(ctx context.Context, questions []question, expected map[question]bool) {
+	answers := s.tryAll(ctx, questions, expected)
 	for i, q := range questions {
 		a := answers[i]
 		want := "no answer"
 		if expected[q] {
 			want = "an answer"
 		}
-		s.checkTimed(when+q.String(), want, a.seen, a.yes == expected[q], a.took)
+		s.checkTimed(q.String(), want, a.seen, a.yes == expected[q], a.took)
 	}
+}
+
+// judgePairs tries every question again and keeps one check for each pair.
+func (s *scenario) judgePairs(ctx context.Context, when string, questions []question, expected map[question]bool) {
+	answers := s.tryAll(ctx, questions, expected)
+	var order []string
+	want, seen := map[string][]string{}, map[string][]string{}
+	for i, q := range questions {
+		if !slices.Contains(order, q.pair()) {
+			order = append(order, q.pair())
+		}
+		if expected[q] {
+			want[q.pair()] = append(want[q.pair()], q.port)
+		}
+		if answers[i].yes {
+			seen[q.pair()] = append(seen[q.pair()], q.port)
+		}
+	}
+	text := func(ports []string) string {
+		if len(ports) == 0 {
+			return "no answers"
+		}
+		return "answers on " + strings.Join(ports, ", ")
+	}
+	for _, pair := range order {
+		s.check(when+pair, text(want[pair]), text(seen[pair]), slices.Equal(want[pair], seen[pair]))
+	}
+}
+
+// tryAll tries every question at once.
+func (s *scenario) tryAll(ctx context.Context, questions []question, expected map[question]bool) []answerTo {
+	answers := make([]answerTo, len(questions))
+	var wg sync.WaitGroup
+	for i, q := range questions {
+		wg.Go(func() { answers[i] = s.try(ctx, q, expected[q]) })
+	}
+	wg.Wait()
+	return answers
 }
 
 // answerTo is what came of a question.
@@ -185,10 +183,10 @@ const (
 )
 
 func (s *scenario) try(ctx context.Context, q question, due bool) answerTo {
-	rtt, _, _ := roundTrip(s.plan, q.from, q.to)
-	limit := max(silence, 5*rtt)
+	w, _ := s.way(q.from, q.to)
+	limit := max(silence, 5*w.rtt)
 	if due && !s.opts.Invert {
-		limit = max(answerWithin, 20*rtt)
+		limit = max(answerWithin, 20*w.rtt)
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -255,6 +253,8 @@ func (s *scenario) target(q question) (addr netip.AddrPort, listens bool, err er
 		return hub.Addr, true, nil
 	case port == gatewayPort && s.gateways[q.to].IsValid():
 		return netip.AddrPortFrom(s.gateways[q.to], port), true, nil
+	case port == gatewayPort && slices.Contains(meshClusters(s.plan.Topology), q.to):
+		return addr, false, fmt.Errorf("the east-west gateway of %s has no address", q.to)
 	}
 	return netip.AddrPortFrom(c.APIServer.Addr(), port), false, nil
 }
@@ -275,9 +275,6 @@ func parsePort(text string) (uint16, error) {
 // Services. A cluster without one has its node probed instead.
 func (s *scenario) findGateways(ctx context.Context) {
 	s.gateways = map[string]netip.Addr{}
-	if s.plan.Topology.Spec.Stack.Mesh == nil {
-		return
-	}
 	for _, name := range meshClusters(s.plan.Topology) {
 		c, err := s.clients.cluster(name)
 		if err != nil {
@@ -295,21 +292,15 @@ func (s *scenario) findGateways(ctx context.Context) {
 
 // meshClusters are the clusters that have the mesh.
 func meshClusters(t *topologies.Topology) []string {
-	if on := t.Spec.Stack.Mesh.On; len(on) > 0 {
-		return on
+	if t.Spec.Stack.Mesh == nil {
+		return nil
 	}
-	var names []string
-	for _, c := range t.Spec.Clusters {
-		if c.Role == topologies.RoleManaged {
-			names = append(names, c.Name)
-		}
-	}
-	return names
+	return t.Spec.Stack.Mesh.On
 }
 
 // roundTripPings is how many echoes make one pair's round trip here; the
 // links themselves are calibrated with more.
-const roundTripPings = 5
+const roundTripPings = 8
 
 func (s *scenario) measureRoundTrips(ctx context.Context) error {
 	pairs := sortedKeys(s.predict.RTT)
@@ -319,7 +310,7 @@ func (s *scenario) measureRoundTrips(ctx context.Context) error {
 	for i, pair := range pairs {
 		from, to, _ := strings.Cut(pair, "→")
 		wg.Go(func() {
-			got[i], errs[i] = s.lab.Ping(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, roundTripPings)
+			got[i], errs[i] = s.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, roundTripPings, s.predict.RTT[pair])
 		})
 	}
 	wg.Wait()
@@ -329,9 +320,9 @@ func (s *scenario) measureRoundTrips(ctx context.Context) error {
 		}
 		from, to, _ := strings.Cut(pair, "→")
 		want, m := s.predict.RTT[pair], median(got[i])
-		_, tolerance, _ := roundTrip(s.plan, from, to)
-		ok := len(got[i]) > 0 && (m-want).Abs() <= tolerance
-		s.check("round trip "+pair, fmt.Sprintf("%v ± %v", want, tolerance), m.Round(10*time.Microsecond).String(), ok)
+		w, _ := s.way(from, to)
+		ok := len(got[i]) > 0 && (m-want).Abs() <= w.tolerance
+		s.check("round trip "+pair, fmt.Sprintf("%v ± %v", want, w.tolerance), m.Round(10*time.Microsecond).String(), ok)
 		s.rec.latency(Latency{To: pair, Kind: "echo", Expected: want, Median: m, Max: longest(got[i]), Count: len(got[i])})
 	}
 	return nil

@@ -35,7 +35,7 @@ func (s *scenario) placement(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cross, err := s.claimCrossing(ctx, s.plan.Hub.Cluster, s.plan.Hub.Members...)
+	cross, err := s.claimCrossing(ctx, from(s.plan.Hub.Cluster, s.plan.Hub.Members...)...)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (s *scenario) expectedDivision(t *template, i int, step topologies.Placemen
 		return shown(step.Expect, t.replicas)
 	}
 	want := placement.Divide(t.replicas, t.weights, t.uid)
-	if i < len(s.predict.Placements) {
+	if i < len(s.predict.Placements) && len(s.predict.Placements[i]) > 0 {
 		var possible []string
 		for _, p := range s.predict.Placements[i] {
 			possible = append(possible, division(shown(p, t.replicas)))
@@ -145,8 +145,8 @@ func (s *scenario) converge(ctx context.Context, t *template, fleet *fleet, name
 func (s *scenario) longestRTT() (most time.Duration) {
 	for _, a := range s.plan.Clusters {
 		for _, b := range s.plan.Clusters {
-			if rtt, _, ok := roundTrip(s.plan, a.Name, b.Name); ok {
-				most = max(most, rtt)
+			if w, ok := s.way(a.Name, b.Name); ok {
+				most = max(most, w.rtt)
 			}
 		}
 	}

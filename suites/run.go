@@ -16,6 +16,7 @@ import (
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/sim"
+	"github.com/atoll-dev/atoll/sim/wan"
 	"github.com/atoll-dev/atoll/topologies"
 )
 
@@ -62,6 +63,7 @@ type runner struct {
 	opts    Options
 	seed    uint64
 	clients *clients
+	table   *wan.Table // the plan's WAN, for asking it
 	chosen  []*topologies.Scenario
 	result  *Result
 	current *scenario
@@ -80,6 +82,9 @@ func newRun(ctx context.Context, b lab.Backend, opts Options) (*runner, error) {
 		r.seed = plan.Seed
 	}
 	var err error
+	if r.table, err = plan.WAN.Compile(); err != nil {
+		return nil, fmt.Errorf("the plan's WAN: %w", err)
+	}
 	r.chosen, err = choose(plan.Topology.Spec.Scenarios, opts)
 	return r, err
 }

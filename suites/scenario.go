@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -25,7 +23,6 @@ type scenario struct {
 	spec    *topologies.Scenario
 	predict sim.Prediction
 	rec     *recorder
-	rand    *rand.Rand
 	step    atomic.Pointer[string]
 	before  []lab.Fault // in force when the scenario began
 	touched []objectRef
@@ -40,16 +37,9 @@ type objectRef struct {
 }
 
 func newScenario(r *runner, sc *topologies.Scenario, suite string) *scenario {
-	h := fnv.New64a()
-	h.Write([]byte(sc.Name))
-	s := &scenario{
-		runner: r, spec: sc, rec: newRecorder(sc.Name, suite),
-		rand: rand.New(rand.NewPCG(r.seed, h.Sum64())),
-	}
-	for _, p := range r.plan.Predictions {
-		if p.Scenario == sc.Name {
-			s.predict = p
-		}
+	s := &scenario{runner: r, spec: sc, rec: newRecorder(sc.Name, suite)}
+	if p := r.plan.Prediction(sc.Name); p != nil {
+		s.predict = *p
 	}
 	return s
 }

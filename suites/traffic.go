@@ -40,7 +40,7 @@ type endpoints struct {
 // proportion and how fast; then, if the file says so, with a cluster cut off.
 func (s *scenario) traffic(ctx context.Context) error {
 	sc := s.spec.Traffic
-	from, err := s.findSender(ctx, sc.From)
+	sender, err := s.findSender(ctx, sc.From)
 	if err != nil {
 		return err
 	}
@@ -58,12 +58,12 @@ func (s *scenario) traffic(ctx context.Context) error {
 	if s.rec.failures() != "" {
 		return nil
 	}
-	cross, err := s.claimCrossing(ctx, from.cluster.name, expected...)
+	cross, err := s.claimCrossing(ctx, from(sender.cluster.name, expected...)...)
 	if err != nil {
 		return err
 	}
 	if s.opts.Invert {
-		i := slices.IndexFunc(expected, func(c string) bool { return c != from.cluster.name })
+		i := slices.IndexFunc(expected, func(c string) bool { return c != sender.cluster.name })
 		if i < 0 {
 			return fmt.Errorf("%w: inverting needs a cluster other than the sender's to answer", lab.ErrUnsupported)
 		}
@@ -77,25 +77,25 @@ func (s *scenario) traffic(ctx context.Context) error {
 		n = defaultRequests
 	}
 	s.begin("send %d requests from %s", n, sc.From)
-	replies, err := from.send(ctx, sc.To, n, s.patience(requestLimit))
+	replies, err := sender.send(ctx, sc.To, n, s.patience(requestLimit))
 	if err != nil {
 		return err
 	}
 	t := count(replies, eps.home)
 	s.judgeAnswers(t, n, expected)
 	s.judgeProportion(t, eps, expected)
-	s.judgeLatency(t, from.cluster.name)
+	s.judgeLatency(t, sender.cluster.name)
 	if s.opts.Invert {
 		return nil
 	}
 	if err := cross.verify(ctx, s); err != nil {
 		return err
 	}
-	if err := s.judgeRegions(ctx, from, sc.To, eps); err != nil {
+	if err := s.judgeRegions(ctx, sender, sc.To, eps); err != nil {
 		return err
 	}
 	if sc.Partition != "" {
-		return s.failover(ctx, from, sc.To, eps, expected)
+		return s.failover(ctx, sender, sc.To, eps, expected)
 	}
 	return nil
 }
@@ -186,6 +186,9 @@ func (s *scenario) expectedClusters(eps *endpoints) []string {
 	if len(s.predict.Shares) > 0 {
 		return sortedKeys(s.predict.Shares)
 	}
+	if len(s.predict.Latency) > 0 { // every cluster that the caller's is told of
+		return slices.DeleteFunc(sortedKeys(s.predict.Latency), func(c string) bool { return eps.ready[c] == 0 })
+	}
 	return sortedKeys(eps.ready)
 }
 
@@ -210,21 +213,40 @@ func (s *scenario) judgeProportion(t tally, eps *endpoints, expected []string) {
 		total += eps.ready[c]
 	}
 	shares := map[string]float64{}
-	var want []string
 	for _, c := range expected {
 		shares[c] = float64(eps.ready[c]) / float64(total)
-		want = append(want, fmt.Sprintf("%s %.0f%%", c, 100*shares[c]))
 	}
 	x2, freedom := chiSquare(t.byCluster, shares)
 	limit := chiSquareLimit(freedom)
 	s.check("in proportion to ready endpoints ("+division(eps.ready)+")",
-		fmt.Sprintf("%s; χ² at most %.1f (99 %%)", strings.Join(want, ", "), limit),
+		fmt.Sprintf("%s; χ² at most %.1f (99 %%)", sharesText(shares), limit),
 		fmt.Sprintf("%s; χ² %.1f", division(t.byCluster), x2), x2 <= limit)
-	for _, c := range sortedKeys(s.predict.Shares) {
-		p := s.predict.Shares[c]
-		s.check("share of "+c+" as planned", fmt.Sprintf("%.0f%%", 100*p), fmt.Sprintf("%.0f%% of the endpoints", 100*shares[c]),
-			shares[c]-p < 0.005 && p-shares[c] < 0.005)
+	s.judgePlannedShares(shares)
+}
+
+// judgePlannedShares holds the endpoints against the plan: one of the
+// divisions that it thought possible has to be in force.
+func (s *scenario) judgePlannedShares(shares map[string]float64) {
+	possible := s.predict.Possible
+	if len(s.predict.Shares) > 0 {
+		possible = []map[string]float64{s.predict.Shares}
 	}
+	if len(possible) == 0 {
+		return
+	}
+	var texts []string
+	for _, p := range possible {
+		texts = append(texts, sharesText(p))
+	}
+	s.check("endpoints as planned", strings.Join(texts, " or "), sharesText(shares), slices.Contains(texts, sharesText(shares)))
+}
+
+func sharesText(shares map[string]float64) string {
+	var parts []string
+	for _, c := range sortedKeys(shares) {
+		parts = append(parts, fmt.Sprintf("%s %.1f%%", c, 100*shares[c]))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // judgeLatency holds the request times against the links: over a pooled
@@ -233,10 +255,11 @@ func (s *scenario) judgeLatency(t tally, from string) {
 	for _, c := range sortedKeys(t.took) {
 		var rtt, tolerance time.Duration
 		if c != from {
-			rtt, tolerance, _ = roundTrip(s.plan, from, c)
-			if p, ok := s.predict.RTT[from+"→"+c]; ok {
-				rtt = p
-			}
+			w, _ := s.way(from, c)
+			rtt, tolerance = w.rtt, w.tolerance
+		}
+		if p, ok := s.predict.Latency[c]; ok {
+			rtt = p.Warm
 		}
 		warm, cold := t.took[c], []time.Duration(nil)
 		if rtt > latencySlack { // nearer, the two can't be told apart
@@ -263,14 +286,14 @@ func (s *scenario) judgeTimes(cluster, kind string, took []time.Duration, want, 
 
 // judgeRegions asks each answering pod for its environment, where the
 // application offers it: REGION has to be that of the pod's own cluster.
-func (s *scenario) judgeRegions(ctx context.Context, from *sender, url string, eps *endpoints) error {
+func (s *scenario) judgeRegions(ctx context.Context, sender *sender, url string, eps *endpoints) error {
 	u, err := neturl.Parse(url)
 	if err != nil || strings.Trim(u.Path, "/") != "" {
 		return nil
 	}
 	s.begin("ask for REGION")
 	u.Path = "/env"
-	replies, err := from.send(ctx, u.String(), min(30, 2*len(eps.home)), requestLimit)
+	replies, err := sender.send(ctx, u.String(), min(30, 2*len(eps.home)), requestLimit)
 	if err != nil {
 		return err
 	}
@@ -305,7 +328,7 @@ func parseEnv(body string) map[string]string {
 
 // failover cuts a cluster off: the others must answer in its place, and it
 // must answer again once healed.
-func (s *scenario) failover(ctx context.Context, from *sender, url string, eps *endpoints, expected []string) error {
+func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps *endpoints, expected []string) error {
 	gone := s.spec.Traffic.Partition
 	fault := lab.Fault{Kind: lab.Partition, Between: []string{gone}}
 	s.begin("cut %s off", gone)
@@ -317,7 +340,7 @@ func (s *scenario) failover(ctx context.Context, from *sender, url string, eps *
 	const limit = 2 * time.Second
 	lastBatch := tally{}
 	took, err := until(ctx, "answers from the others alone", failoverWithin, func(ctx context.Context) (string, bool) {
-		replies, err := from.send(ctx, url, parallel, limit)
+		replies, err := sender.send(ctx, url, parallel, limit)
 		if err != nil {
 			return short(err), false
 		}
@@ -330,7 +353,7 @@ func (s *scenario) failover(ctx context.Context, from *sender, url string, eps *
 	s.rec.mark(gone, "the others answer in its place")
 
 	const sample = 40
-	replies, err := from.send(ctx, url, sample, limit)
+	replies, err := sender.send(ctx, url, sample, limit)
 	if err != nil {
 		return err
 	}
@@ -350,7 +373,7 @@ func (s *scenario) failover(ctx context.Context, from *sender, url string, eps *
 		return err
 	}
 	took, err = until(ctx, "an answer from "+gone, failoverWithin, func(ctx context.Context) (string, bool) {
-		replies, err := from.send(ctx, url, parallel, limit)
+		replies, err := sender.send(ctx, url, parallel, limit)
 		if err != nil {
 			return short(err), false
 		}
