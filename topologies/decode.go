@@ -136,6 +136,12 @@ func isNull(n ast.Node) bool {
 	return n == nil || n.Type() == ast.NullType
 }
 
+// isNothing sees through anchors, too, that stand before nothing.
+func (d *decoder) isNothing(n ast.Node) bool {
+	n, err := d.resolve(n)
+	return err == nil && isNull(n)
+}
+
 func implements[T any](v any) bool {
 	_, ok := v.(T)
 	return ok
@@ -167,7 +173,7 @@ func (d *decoder) decodePlain(n ast.Node, path string, line, depth int, v reflec
 				itemLine = line
 			}
 			itemPath := fmt.Sprintf("%s[%d]", path, i)
-			if isNull(item) {
+			if d.isNothing(item) {
 				d.lines[itemPath] = itemLine
 				d.errorf(itemLine, itemPath, "is empty")
 				continue
@@ -309,7 +315,7 @@ func (d *decoder) decodeStruct(n ast.Node, path string, line, depth int, v refle
 		if path != "" {
 			fieldPath = path + "." + key
 		}
-		if isNull(e.Value) && field.required {
+		if d.isNothing(e.Value) && field.required {
 			d.errorf(lineOf(e.Key), fieldPath, "is empty")
 			continue
 		}
