@@ -24,7 +24,10 @@ type Images map[string]Image
 // a shell or `kubectl exec` finds in it.
 type Image struct {
 	Entrypoint []string // the default command, e.g. ["podinfo"]
+	Cmd        []string // the default arguments, replaced by a container's args
 	Commands   map[string]Program
+	Env        []string          // KEY=VALUE, before those of the container
+	Files      map[string]string // initial content of files, by name without the leading slash
 }
 
 // ExitError is a program's exit code.
@@ -45,6 +48,7 @@ type Process struct {
 	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
+	TTY    bool // whether Stdin and Stdout are a terminal
 
 	// Dial connects through the pod's network, resolving names with the
 	// cluster's DNS and going through the mesh's redirection where the pod has

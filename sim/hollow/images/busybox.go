@@ -1,0 +1,661 @@
+package images
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"path"
+	"regexp"
+	"runtime"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/atoll-dev/atoll/sim/hollow"
+)
+
+// busybox are the small commands, each with the options that scripts use.
+var busybox = map[string]hollow.Program{
+	"basename": basename, "cat": cat, "cut": cut, "date": date, "dirname": dirname, "echo": echo,
+	"env": env, "false": fails, "grep": grep, "head": head, "hostname": hostname, "id": id,
+	"ls": ls, "mkdir": mkdir, "nc": netcat, "nslookup": nslookup, "printenv": printenv, "printf": printf,
+	"pwd": pwd, "rm": rm, "seq": seq, "sleep": sleepFor, "sort": sortLines, "tail": tail, "tee": tee,
+	"touch": touch, "tr": tr, "true": succeeds, "uname": uname, "uniq": uniq, "wc": wc,
+	"wget": Wget, "which": which, "whoami": whoami, "yes": yes,
+}
+
+func succeeds(context.Context, *hollow.Process) error { return nil }
+func fails(context.Context, *hollow.Process) error    { return &hollow.ExitError{Code: 1} }
+
+// Pause waits until it is told to end, and ends well.
+func Pause(ctx context.Context, _ *hollow.Process) error {
+	<-ctx.Done()
+	return nil
+}
+
+func echo(_ context.Context, p *hollow.Process) error {
+	args := p.Args[1:]
+	end := "\n"
+	for len(args) > 0 && (args[0] == "-n" || args[0] == "-e" || args[0] == "-ne" || args[0] == "-en") {
+		if strings.Contains(args[0], "n") {
+			end = ""
+		}
+		args = args[1:]
+	}
+	_, err := io.WriteString(p.Stdout, strings.Join(args, " ")+end)
+	return err
+}
+
+func printf(_ context.Context, p *hollow.Process) error {
+	if len(p.Args) < 2 {
+		return exit(1, "usage: printf FORMAT [ARG]...")
+	}
+	f := strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\\`, `\`).Replace(p.Args[1])
+	args := p.Args[2:]
+	out := regexp.MustCompile(`%[sd%]`).ReplaceAllStringFunc(f, func(v string) string {
+		if v == "%%" {
+			return "%"
+		}
+		if len(args) == 0 {
+			return ""
+		}
+		a := args[0]
+		args = args[1:]
+		return a
+	})
+	_, err := io.WriteString(p.Stdout, out)
+	return err
+}
+
+// sleepFor takes seconds, a unit (s, m, h, d) or "infinity"; several add up.
+func sleepFor(ctx context.Context, p *hollow.Process) error {
+	if len(p.Args) < 2 {
+		return exit(1, "sleep: missing operand")
+	}
+	var total time.Duration
+	for _, a := range p.Args[1:] {
+		if a == "infinity" || a == "inf" {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		unit := time.Second
+		num := a
+		if n := len(a); n > 0 {
+			if u, ok := map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[a[n-1]]; ok {
+				unit, num = u, a[:n-1]
+			}
+		}
+		f, err := strconv.ParseFloat(num, 64)
+		if err != nil || f < 0 || f > 1e9 {
+			return exit(1, "sleep: invalid number '%s'", a)
+		}
+		total += time.Duration(f * float64(unit))
+	}
+	return pause(ctx, total)
+}
+
+func env(ctx context.Context, p *hollow.Process) error {
+	if len(p.Args) > 1 {
+		return exit(125, "env: running a command is not supported; use sh -c 'NAME=VALUE command'")
+	}
+	return printEnv(p)
+}
+
+func printEnv(p *hollow.Process) error {
+	for _, e := range p.Env {
+		if _, err := fmt.Fprintln(p.Stdout, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printenv(_ context.Context, p *hollow.Process) error {
+	if len(p.Args) == 1 {
+		return printEnv(p)
+	}
+	missing := false
+	for _, name := range p.Args[1:] {
+		found := false
+		for _, e := range p.Env {
+			if k, v, _ := strings.Cut(e, "="); k == name {
+				fmt.Fprintln(p.Stdout, v)
+				found = true
+			}
+		}
+		missing = missing || !found
+	}
+	if missing {
+		return &hollow.ExitError{Code: 1}
+	}
+	return nil
+}
+
+// inputs calls do with each named file, or with standard input.
+func inputs(p *hollow.Process, names []string, do func(name string, r io.Reader) error) error {
+	if len(names) == 0 {
+		names = []string{"-"}
+	}
+	failed := false
+	for _, n := range names {
+		if n == "-" {
+			if err := do("", p.Stdin); err != nil {
+				return err
+			}
+			continue
+		}
+		f, err := p.Files.Open(clean(n))
+		if err == nil {
+			err = do(n, f)
+			f.Close()
+		}
+		if err != nil {
+			fmt.Fprintf(p.Stderr, "%s: %s\n", p.Args[0], fileError(n, err))
+			failed = true
+		}
+	}
+	if failed {
+		return &hollow.ExitError{Code: 1}
+	}
+	return nil
+}
+
+func fileError(name string, err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("can't open '%s': No such file or directory", name)
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return fmt.Sprintf("%s: %v", name, err)
+}
+
+func cat(_ context.Context, p *hollow.Process) error {
+	return inputs(p, operands(p.Args[1:]), func(_ string, r io.Reader) error {
+		_, err := io.Copy(p.Stdout, r)
+		return err
+	})
+}
+
+// operands are the arguments that are no options.
+func operands(args []string) []string {
+	var out []string
+	for i, a := range args {
+		if a == "--" {
+			return append(out, args[i+1:]...)
+		}
+		if len(a) > 1 && a[0] == '-' {
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// eachLine calls do with every line; do returns false to stop.
+func eachLine(r io.Reader, do func(line string) bool) error {
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 0, 4096), 1<<20)
+	for s.Scan() {
+		if !do(s.Text()) {
+			return nil
+		}
+	}
+	return s.Err()
+}
+
+func grep(_ context.Context, p *hollow.Process) error {
+	var pattern string
+	var rest []string
+	given, quiet, invert, count, only, ignore, fixed := false, false, false, false, false, false, false
+	args := p.Args[1:]
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		if len(a) < 2 || a[0] != '-' {
+			rest = append(rest, a)
+			continue
+		}
+		for j, f := range a[1:] {
+			switch f {
+			case 'q':
+				quiet = true
+			case 'v':
+				invert = true
+			case 'c':
+				count = true
+			case 'o':
+				only = true
+			case 'i':
+				ignore = true
+			case 'F':
+				fixed = true
+			case 'E', 'h', 's', 'a':
+			case 'e':
+				if tail := a[j+2:]; tail != "" {
+					pattern, given = tail, true
+				} else if i+1 < len(args) {
+					i++
+					pattern, given = args[i], true
+				}
+			default:
+				return exit(2, "grep: unrecognized option: %c", f)
+			}
+			if given && f == 'e' {
+				break
+			}
+		}
+	}
+	if !given {
+		if len(rest) == 0 {
+			return exit(2, "usage: grep [-qvcoiFE] PATTERN [FILE]...")
+		}
+		pattern, rest = rest[0], rest[1:]
+	}
+	if fixed {
+		pattern = regexp.QuoteMeta(pattern)
+	}
+	if ignore {
+		pattern = "(?i)" + pattern
+	}
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return exit(2, "grep: %v", err)
+	}
+	matches := 0
+	err = inputs(p, rest, func(_ string, r io.Reader) error {
+		return eachLine(r, func(line string) bool {
+			if re.MatchString(line) == invert {
+				return true
+			}
+			matches++
+			switch {
+			case quiet:
+				return false
+			case count:
+			case only:
+				for _, m := range re.FindAllString(line, -1) {
+					fmt.Fprintln(p.Stdout, m)
+				}
+			default:
+				fmt.Fprintln(p.Stdout, line)
+			}
+			return true
+		})
+	})
+	if count {
+		fmt.Fprintln(p.Stdout, matches)
+	}
+	if err == nil && matches == 0 {
+		return &hollow.ExitError{Code: 1}
+	}
+	return err
+}
+
+// lineCount parses -n N, -nN and -N.
+func lineCount(args []string) (n int, rest []string, err error) {
+	n = 10
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		v := ""
+		switch {
+		case a == "-n" && i+1 < len(args):
+			i++
+			v = args[i]
+		case strings.HasPrefix(a, "-n"):
+			v = a[2:]
+		case len(a) > 1 && a[0] == '-' && a[1] >= '0' && a[1] <= '9':
+			v = a[1:]
+		default:
+			rest = append(rest, a)
+			continue
+		}
+		if n, err = strconv.Atoi(v); err != nil {
+			return 0, nil, fmt.Errorf("invalid number '%s'", v)
+		}
+	}
+	return n, rest, nil
+}
+
+func head(_ context.Context, p *hollow.Process) error {
+	n, rest, err := lineCount(p.Args[1:])
+	if err != nil {
+		return exit(1, "head: %v", err)
+	}
+	return inputs(p, operands(rest), func(_ string, r io.Reader) error {
+		left := n
+		if left <= 0 {
+			return nil
+		}
+		return eachLine(r, func(line string) bool {
+			fmt.Fprintln(p.Stdout, line)
+			left--
+			return left > 0
+		})
+	})
+}
+
+func tail(ctx context.Context, p *hollow.Process) error {
+	n, rest, err := lineCount(p.Args[1:])
+	if err != nil {
+		return exit(1, "tail: %v", err)
+	}
+	for _, a := range rest {
+		if a == "-f" && len(operands(rest)) == 1 && strings.HasPrefix(operands(rest)[0], "/dev/null") {
+			<-ctx.Done() // the usual way to keep a container running
+			return ctx.Err()
+		}
+	}
+	return inputs(p, operands(rest), func(_ string, r io.Reader) error {
+		var last []string
+		err := eachLine(r, func(line string) bool {
+			if last = append(last, line); len(last) > n {
+				last = last[1:]
+			}
+			return true
+		})
+		for _, l := range last {
+			fmt.Fprintln(p.Stdout, l)
+		}
+		return err
+	})
+}
+
+func wc(_ context.Context, p *hollow.Process) error {
+	flags := ""
+	for _, a := range p.Args[1:] {
+		if len(a) > 1 && a[0] == '-' {
+			flags += a[1:]
+		}
+	}
+	if flags == "" {
+		flags = "lwc"
+	}
+	return inputs(p, operands(p.Args[1:]), func(name string, r io.Reader) error {
+		data, err := io.ReadAll(io.LimitReader(r, 64<<20))
+		if err != nil {
+			return err
+		}
+		var out []string
+		if strings.Contains(flags, "l") {
+			out = append(out, strconv.Itoa(strings.Count(string(data), "\n")))
+		}
+		if strings.Contains(flags, "w") {
+			out = append(out, strconv.Itoa(len(strings.Fields(string(data)))))
+		}
+		if strings.Contains(flags, "c") {
+			out = append(out, strconv.Itoa(len(data)))
+		}
+		if name != "" {
+			out = append(out, name)
+		}
+		fmt.Fprintln(p.Stdout, strings.Join(out, " "))
+		return nil
+	})
+}
+
+// allLines reads every line of the inputs.
+func allLines(p *hollow.Process, names []string) ([]string, error) {
+	var lines []string
+	err := inputs(p, names, func(_ string, r io.Reader) error {
+		return eachLine(r, func(l string) bool { lines = append(lines, l); return len(lines) < 1<<20 })
+	})
+	return lines, err
+}
+
+func sortLines(_ context.Context, p *hollow.Process) error {
+	lines, err := allLines(p, operands(p.Args[1:]))
+	flags := ""
+	for _, a := range p.Args[1:] {
+		if len(a) > 1 && a[0] == '-' {
+			flags += a[1:]
+		}
+	}
+	sort.SliceStable(lines, func(i, j int) bool {
+		a, b := lines[i], lines[j]
+		if strings.Contains(flags, "r") {
+			a, b = b, a
+		}
+		if strings.Contains(flags, "n") {
+			x, _ := strconv.ParseFloat(strings.TrimSpace(firstField(a)), 64)
+			y, _ := strconv.ParseFloat(strings.TrimSpace(firstField(b)), 64)
+			return x < y
+		}
+		return a < b
+	})
+	for i, l := range lines {
+		if strings.Contains(flags, "u") && i > 0 && lines[i-1] == l {
+			continue
+		}
+		fmt.Fprintln(p.Stdout, l)
+	}
+	return err
+}
+
+func firstField(s string) string {
+	if f := strings.Fields(s); len(f) > 0 {
+		return f[0]
+	}
+	return ""
+}
+
+func uniq(_ context.Context, p *hollow.Process) error {
+	lines, err := allLines(p, operands(p.Args[1:]))
+	counted := len(p.Args) > 1 && p.Args[1] == "-c"
+	for i := 0; i < len(lines); {
+		j := i
+		for j < len(lines) && lines[j] == lines[i] {
+			j++
+		}
+		if counted {
+			fmt.Fprintf(p.Stdout, "%7d %s\n", j-i, lines[i])
+		} else {
+			fmt.Fprintln(p.Stdout, lines[i])
+		}
+		i = j
+	}
+	return err
+}
+
+func seq(_ context.Context, p *hollow.Process) error {
+	nums := []int{}
+	for _, a := range p.Args[1:] {
+		n, err := strconv.Atoi(a)
+		if err != nil {
+			return exit(1, "seq: invalid number '%s'", a)
+		}
+		nums = append(nums, n)
+	}
+	first, step, last := 1, 1, 0
+	switch len(nums) {
+	case 1:
+		last = nums[0]
+	case 2:
+		first, last = nums[0], nums[1]
+	case 3:
+		first, step, last = nums[0], nums[1], nums[2]
+	default:
+		return exit(1, "usage: seq [FIRST [INC]] LAST")
+	}
+	if step == 0 {
+		return exit(1, "seq: increment is 0")
+	}
+	for n := first; step > 0 && n <= last || step < 0 && n >= last; n += step {
+		if _, err := fmt.Fprintln(p.Stdout, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func hostname(_ context.Context, p *hollow.Process) error {
+	data, err := fs.ReadFile(p.Files, "etc/hostname")
+	name := strings.TrimSpace(string(data))
+	if err != nil || name == "" {
+		name = p.Getenv("HOSTNAME")
+	}
+	if len(p.Args) > 1 && p.Args[1] == "-i" {
+		addrs, err := p.LookupHost(context.Background(), name)
+		if err != nil || len(addrs) == 0 {
+			return exit(1, "hostname: %s: Unknown host", name)
+		}
+		name = addrs[0].String()
+	}
+	_, err = fmt.Fprintln(p.Stdout, name)
+	return err
+}
+
+func date(_ context.Context, p *hollow.Process) error {
+	now := time.Now().UTC()
+	for _, a := range p.Args[1:] {
+		if f, ok := strings.CutPrefix(a, "+"); ok {
+			out := strings.NewReplacer("%s", strconv.FormatInt(now.Unix(), 10), "%N", fmt.Sprintf("%09d", now.Nanosecond()),
+				"%Y", now.Format("2006"), "%m", now.Format("01"), "%d", now.Format("02"),
+				"%H", now.Format("15"), "%M", now.Format("04"), "%S", now.Format("05"),
+				"%T", now.Format("15:04:05"), "%F", now.Format("2006-01-02")).Replace(f)
+			_, err := fmt.Fprintln(p.Stdout, out)
+			return err
+		}
+	}
+	_, err := fmt.Fprintln(p.Stdout, now.Format("Mon Jan _2 15:04:05 UTC 2006"))
+	return err
+}
+
+func id(_ context.Context, p *hollow.Process) error {
+	_, err := fmt.Fprintln(p.Stdout, "uid=0(root) gid=0(root) groups=0(root)")
+	return err
+}
+
+func whoami(_ context.Context, p *hollow.Process) error {
+	_, err := fmt.Fprintln(p.Stdout, "root")
+	return err
+}
+
+func uname(_ context.Context, p *hollow.Process) error {
+	if len(p.Args) > 1 && p.Args[1] == "-a" {
+		_, err := fmt.Fprintf(p.Stdout, "Linux %s atoll %s\n", p.Getenv("HOSTNAME"), runtime.GOARCH)
+		return err
+	}
+	_, err := fmt.Fprintln(p.Stdout, "Linux")
+	return err
+}
+
+func pwd(_ context.Context, p *hollow.Process) error {
+	_, err := fmt.Fprintln(p.Stdout, "/")
+	return err
+}
+
+func basename(_ context.Context, p *hollow.Process) error {
+	if len(p.Args) < 2 {
+		return exit(1, "usage: basename FILE [SUFFIX]")
+	}
+	b := path.Base(p.Args[1])
+	if len(p.Args) > 2 {
+		b = strings.TrimSuffix(b, p.Args[2])
+	}
+	_, err := fmt.Fprintln(p.Stdout, b)
+	return err
+}
+
+func dirname(_ context.Context, p *hollow.Process) error {
+	if len(p.Args) < 2 {
+		return exit(1, "usage: dirname FILE")
+	}
+	_, err := fmt.Fprintln(p.Stdout, path.Dir(p.Args[1]))
+	return err
+}
+
+func yes(ctx context.Context, p *hollow.Process) error {
+	for ctx.Err() == nil {
+		if _, err := io.WriteString(p.Stdout, "y\n"); err != nil {
+			return nil
+		}
+	}
+	return ctx.Err()
+}
+
+// which names a command's place, as far as a hollow container has one. The
+// shell sends `command -v` and `type` here.
+func which(_ context.Context, p *hollow.Process) error {
+	missing := false
+	for _, n := range operands(p.Args[1:]) {
+		if _, err := fs.Stat(p.Files, clean("/bin/"+path.Base(n))); err != nil {
+			missing = true
+			continue
+		}
+		fmt.Fprintln(p.Stdout, "/bin/"+path.Base(n))
+	}
+	if missing {
+		return &hollow.ExitError{Code: 1}
+	}
+	return nil
+}
+
+// netcat connects, or with -l listens for one connection; -z only tries.
+func netcat(ctx context.Context, p *hollow.Process) error {
+	listen, try, port := false, false, ""
+	wait := 10 * time.Second
+	var rest []string
+	args := p.Args[1:]
+	for i := 0; i < len(args); i++ {
+		switch a := args[i]; {
+		case a == "-p" && i+1 < len(args):
+			i++
+			port = args[i]
+		case a == "-w" && i+1 < len(args):
+			i++
+			s, err := strconv.Atoi(args[i])
+			if err != nil || s < 0 || s > 1<<20 {
+				return exit(1, "nc: invalid number '%s'", args[i])
+			}
+			wait = time.Duration(s) * time.Second
+		case len(a) > 1 && a[0] == '-':
+			listen = listen || strings.Contains(a, "l")
+			try = try || strings.Contains(a, "z")
+		default:
+			rest = append(rest, a)
+		}
+	}
+	var c net.Conn
+	var err error
+	if listen {
+		if port == "" && len(rest) > 0 {
+			port = rest[len(rest)-1]
+		}
+		l, lerr := p.Listen(ctx, "tcp", ":"+port)
+		if lerr != nil {
+			return exit(1, "nc: bind: %v", lerr)
+		}
+		defer context.AfterFunc(ctx, func() { l.Close() })()
+		c, err = l.Accept()
+		l.Close()
+	} else {
+		if len(rest) != 2 {
+			return exit(1, "usage: nc [-lz] [-w SEC] [-p PORT] HOST PORT")
+		}
+		dctx, cancel := context.WithTimeout(ctx, wait)
+		c, err = p.Dial(dctx, "tcp", net.JoinHostPort(rest[0], rest[1]))
+		cancel()
+	}
+	if err != nil {
+		return exit(1, "nc: %s", netError(err))
+	}
+	defer c.Close()
+	if try {
+		return nil
+	}
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	go func() {
+		io.Copy(c, p.Stdin)
+		if h, ok := c.(interface{ CloseWrite() error }); ok {
+			h.CloseWrite()
+		}
+	}()
+	_, err = io.Copy(p.Stdout, c)
+	return err
+}

@@ -1,0 +1,352 @@
+package hollow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/connrotation"
+	"k8s.io/klog/v2"
+
+	"github.com/atoll-dev/atoll/sim/netstack"
+)
+
+// Node is a machine that can be powered on and off.
+type Node struct {
+	cfg NodeConfig
+
+	mu      sync.Mutex
+	host    *netstack.Host
+	kubelet *kubelet // nil while stopped
+	closed  bool
+}
+
+// StartNode powers a node on. It returns when the kubelet's server listens and
+// the Node object is there and Ready; ctx bounds only that.
+func StartNode(ctx context.Context, cfg NodeConfig) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, host: cfg.Host}
+	return n, n.Start(ctx)
+}
+
+// Name is the node's name in Kubernetes.
+func (n *Node) Name() string { return n.cfg.Name }
+
+// Host is the node's host, nil while the node is stopped and has none.
+func (n *Node) Host() *netstack.Host {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.host
+}
+
+// Running tells whether the node is powered on.
+func (n *Node) Running() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.kubelet != nil
+}
+
+// Start boots a stopped node; one that runs is left alone. Pods that the API
+// server still binds to the node are started anew.
+func (n *Node) Start(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return fmt.Errorf("hollow node %s: closed", n.cfg.Name)
+	}
+	if n.kubelet != nil {
+		return nil
+	}
+	if n.cfg.Host == nil {
+		h, err := n.cfg.Network.AddHost(n.cfg.Name, n.cfg.Addr)
+		if err != nil {
+			return fmt.Errorf("hollow node %s: %w", n.cfg.Name, err)
+		}
+		n.host = h
+	} else {
+		n.host.SetUp(true)
+	}
+	k, err := startKubelet(ctx, n.cfg, n.host)
+	if err != nil {
+		n.unplug()
+		return fmt.Errorf("hollow node %s: %w", n.cfg.Name, err)
+	}
+	n.kubelet = k
+	return nil
+}
+
+// Stop cuts the node's power: its host and its pods' fall silent, programs
+// end, and nobody is told.
+func (n *Node) Stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.kubelet == nil {
+		return
+	}
+	n.kubelet.unplug()
+	n.host.SetUp(false)
+	n.kubelet.stop()
+	n.kubelet = nil
+	n.unplug()
+}
+
+// unplug takes a host of the node's own off the network.
+func (n *Node) unplug() {
+	n.host.SetUp(false)
+	if n.cfg.Host == nil {
+		n.host.Close()
+		n.host = nil
+	}
+}
+
+// Close stops the node for good.
+func (n *Node) Close() {
+	n.Stop()
+	n.mu.Lock()
+	n.closed = true
+	n.mu.Unlock()
+}
+
+// kubelet is one boot of a node.
+type kubelet struct {
+	cfg      *NodeConfig
+	host     *netstack.Host
+	ctx      context.Context
+	cancel   context.CancelFunc
+	client   kubernetes.Interface
+	conns    *connrotation.Dialer
+	objects  *apiObjects
+	events   *events
+	ipam     *ipam
+	services netstack.Services
+	probes   *http.Transport
+	listener net.Listener
+	boot     string
+	started  time.Time
+	working  sync.WaitGroup
+	recover  chan struct{} // asks for the node's status to be told at once
+
+	mu   sync.Mutex
+	pods map[types.UID]*pod
+}
+
+func startKubelet(ctx context.Context, cfg NodeConfig, host *netstack.Host) (k *kubelet, err error) {
+	k = &kubelet{
+		cfg: &cfg, host: host, ipam: newIPAM(cfg.PodCIDR), pods: map[types.UID]*pod{},
+		boot: newBootID(), started: time.Now(), recover: make(chan struct{}, 1),
+		probes: probeTransport(host.DialContext),
+	}
+	// client-go logs through the context; the process's global logger is not
+	// a library's to use.
+	k.ctx, k.cancel = context.WithCancel(klog.NewContext(context.Background(), cfg.Log))
+	defer func() {
+		if err != nil {
+			k.unplug()
+			k.stop()
+		}
+	}()
+	k.conns = connrotation.NewDialer(host.DialContext)
+	rc := rest.CopyConfig(cfg.RESTConfig)
+	rc.Dial = k.conns.DialContext
+	rc.QPS, rc.Burst = -1, -1
+	rc.UserAgent = "atoll-hollow-kubelet/" + cfg.Version
+	rc.ContentType, rc.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
+	if k.client, err = kubernetes.NewForConfig(rc); err != nil {
+		return nil, err
+	}
+	k.objects = newAPIObjects(k.client)
+	k.events = newEvents(k.ctx, k.client, cfg.Name)
+	if err := k.serve(); err != nil {
+		return nil, err
+	}
+	if err := k.register(ctx); err != nil {
+		return nil, err
+	}
+	if cfg.Proxy != nil {
+		if k.services, err = cfg.Proxy(k.ctx, k.client); err != nil {
+			return nil, fmt.Errorf("kube-proxy: %w", err)
+		}
+		host.SetServices(k.services)
+	}
+	k.background(k.keepLease)
+	k.background(k.keepStatus)
+	k.background(k.watchPods)
+	k.events.ofNode(corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+	return k, nil
+}
+
+func (k *kubelet) background(do func()) {
+	k.working.Add(1)
+	go func() { defer k.working.Done(); do() }()
+}
+
+// unplug silences the pods' hosts, before anything ends, so that no peer
+// learns of the end.
+func (k *kubelet) unplug() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range k.pods {
+		p.mu.Lock()
+		if p.host != nil && !p.spec.HostNetwork {
+			p.host.SetUp(false)
+		}
+		p.mu.Unlock()
+	}
+}
+
+// powerCut is how long programs are waited for when the power is cut: they
+// hold nothing any more, but tidy programs give back their memory.
+const powerCut = 2 * time.Second
+
+func (k *kubelet) stop() {
+	k.cancel()
+	if k.listener != nil {
+		k.listener.Close()
+	}
+	if k.conns != nil {
+		k.conns.CloseAll()
+	}
+	k.probes.CloseIdleConnections()
+	k.mu.Lock()
+	pods := make([]*pod, 0, len(k.pods))
+	for _, p := range k.pods {
+		pods = append(pods, p)
+	}
+	k.mu.Unlock()
+	for _, p := range pods {
+		for _, c := range p.containers {
+			c.cutOff()
+		}
+	}
+	over := make(chan struct{})
+	go func() {
+		k.working.Wait()
+		for _, p := range pods {
+			<-p.done
+		}
+		close(over)
+	}()
+	select {
+	case <-over:
+	case <-time.After(powerCut):
+	}
+	if k.events != nil {
+		k.events.stop()
+	}
+}
+
+// cutOff ends a run without any ceremony.
+func (c *container) cutOff() {
+	c.pod.mu.Lock()
+	run := c.current
+	c.pod.mu.Unlock()
+	if run != nil {
+		run.killOnce(c.pod)()
+	}
+}
+
+// watchPods follows the pods bound to this node.
+func (k *kubelet) watchPods() {
+	mine := fields.OneTermEqualSelector("spec.nodeName", k.cfg.Name).String()
+	lw := &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = mine
+			return k.client.CoreV1().Pods("").List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = mine
+			return k.client.CoreV1().Pods("").Watch(ctx, o)
+		},
+	}
+	informer := cache.NewSharedIndexInformer(lw, &corev1.Pod{}, 0, nil)
+	_ = informer.SetTransform(func(o any) (any, error) { // fails only once started
+		if p, ok := o.(*corev1.Pod); ok {
+			p.ManagedFields = nil
+		}
+		return o, nil
+	})
+	_ = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
+		if !errors.Is(err, context.Canceled) {
+			k.cfg.Log.V(1).Info("watching pods", "node", k.cfg.Name, "err", err.Error())
+		}
+	})
+	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { k.seen(o.(*corev1.Pod)) },
+		UpdateFunc: func(_, o any) { k.seen(o.(*corev1.Pod)) },
+		DeleteFunc: func(o any) {
+			if d, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = d.Obj
+			}
+			if p, ok := o.(*corev1.Pod); ok {
+				k.unseen(p)
+			}
+		},
+	})
+	informer.RunWithContext(k.ctx)
+}
+
+// seen admits a pod, or passes on a newer version of it.
+func (k *kubelet) seen(api *corev1.Pod) {
+	k.mu.Lock()
+	p, ok := k.pods[api.UID]
+	if !ok && k.ctx.Err() == nil {
+		p = k.newPod(api)
+		k.pods[api.UID] = p
+	}
+	k.mu.Unlock()
+	if p == nil {
+		return
+	}
+	p.update(api)
+	if ok {
+		return
+	}
+	go func() {
+		p.run()
+		if k.ctx.Err() == nil {
+			k.mu.Lock()
+			delete(k.pods, p.uid)
+			k.mu.Unlock()
+		}
+		p.cancel()
+	}()
+}
+
+func (k *kubelet) unseen(api *corev1.Pod) {
+	k.mu.Lock()
+	p := k.pods[api.UID]
+	k.mu.Unlock()
+	if p != nil {
+		p.gone()
+	}
+}
+
+// find returns the pod of that name; during a replacement, the one that is not
+// ending.
+func (k *kubelet) find(namespace, name string) *pod {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var found *pod
+	for _, p := range k.pods {
+		if p.namespace == namespace && p.name == name && (found == nil || p.alive()) {
+			found = p
+		}
+	}
+	return found
+}
