@@ -1,7 +1,10 @@
 package wan
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -180,7 +183,7 @@ func (f *flows) forget(k flowKey) {
 }
 
 // remember adds a flow; in a full shard it takes the place of the expired
-// ones, or else of the one that would expire first.
+// ones, or else of some that would expire first.
 func (f *flows) remember(now time.Time, k flowKey, fl flow) {
 	s := &f.shards[k.shard()]
 	s.Lock()
@@ -196,34 +199,35 @@ func (f *flows) remember(now time.Time, k flowKey, fl flow) {
 		}
 		s.sweep = now.Add(sweepEvery)
 	}
-	if _, ok := s.known[k]; !ok && len(s.known) >= flowsPerShard {
-		var (
-			victim flowKey
-			when   time.Time
-			found  bool
-		)
-		for key, old := range s.known {
-			if !found || old.expires.Before(when) || old.expires.Equal(when) && key.less(victim) {
-				victim, when, found = key, old.expires, true
-			}
-		}
-		delete(s.known, victim)
+	if len(s.known) >= flowsPerShard {
+		evict(s.known, flowsPerShard/16)
 	}
 	s.known[k] = fl
 }
 
-// less orders keys, so that which flow is forgotten does not hang on the
+// evict forgets the n flows that would expire first; several at once, because
+// finding them takes a look at all.
+func evict(known map[flowKey]flow, n int) {
+	keys := slices.SortedFunc(maps.Keys(known), func(a, b flowKey) int {
+		return cmp.Or(known[a].expires.Compare(known[b].expires), a.compare(b))
+	})
+	for _, k := range keys[:n] {
+		delete(known, k)
+	}
+}
+
+// compare orders keys, so that which flow is forgotten does not hang on the
 // order of a map.
-func (k flowKey) less(o flowKey) bool {
-	if c := k.src.Compare(o.src); c != 0 {
-		return c < 0
-	}
-	if c := k.dst.Compare(o.dst); c != 0 {
-		return c < 0
-	}
+func (k flowKey) compare(o flowKey) int {
 	rank := func(k flowKey) uint64 { return uint64(k.srcPort)<<48 | uint64(k.dstPort)<<32 | uint64(k.ident) }
-	if a, b := rank(k), rank(o); a != b {
-		return a < b
+	kind := func(k flowKey) int {
+		if k.fragment {
+			return 1
+		}
+		return 0
 	}
-	return k.protocol < o.protocol || k.protocol == o.protocol && !k.fragment && o.fragment
+	return cmp.Or(
+		k.src.Compare(o.src), k.dst.Compare(o.dst), cmp.Compare(rank(k), rank(o)),
+		cmp.Compare(k.protocol, o.protocol), cmp.Compare(kind(k), kind(o)),
+	)
 }
