@@ -207,13 +207,13 @@ func (r *runner) runSpecs() {
 	formatter.ColorableStdOut = r.opts.Log
 	defer func() { formatter.ColorableStdOut = stdout }()
 	// Whether anything failed is in the Result, with more detail.
-	ginkgo.RunSpecs(testing{}, "atoll", suite, reporter)
+	ginkgo.RunSpecs(failer{}, "atoll", suite, reporter)
 }
 
-// testing is the least a Ginkgo run needs of a *testing.T.
-type testing struct{}
+// failer is the least a Ginkgo run needs of a *testing.T.
+type failer struct{}
 
-func (testing) Fail() {}
+func (failer) Fail() {}
 
 // finish takes over what only Ginkgo knows of a scenario: a panic, a timeout,
 // an interrupt, a failed cleanup.
