@@ -1,0 +1,176 @@
+package reports
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/atoll-dev/atoll/suites"
+)
+
+// The part of JUnit's format that CI systems read.
+type (
+	junitSuites struct {
+		XMLName  xml.Name     `xml:"testsuites"`
+		Name     string       `xml:"name,attr"`
+		Tests    int          `xml:"tests,attr"`
+		Failures int          `xml:"failures,attr"`
+		Errors   int          `xml:"errors,attr"`
+		Skipped  int          `xml:"skipped,attr"`
+		Time     string       `xml:"time,attr"`
+		Suites   []junitSuite `xml:"testsuite"`
+	}
+	junitSuite struct {
+		Name       string          `xml:"name,attr"`
+		Tests      int             `xml:"tests,attr"`
+		Failures   int             `xml:"failures,attr"`
+		Errors     int             `xml:"errors,attr"`
+		Skipped    int             `xml:"skipped,attr"`
+		Time       string          `xml:"time,attr"`
+		Timestamp  string          `xml:"timestamp,attr"`
+		Properties []junitProperty `xml:"properties>property"`
+		Cases      []junitCase     `xml:"testcase"`
+
+		elapsed time.Duration
+	}
+	junitProperty struct {
+		Name  string `xml:"name,attr"`
+		Value string `xml:"value,attr"`
+	}
+	junitCase struct {
+		Name      string        `xml:"name,attr"`
+		Class     string        `xml:"classname,attr"`
+		Time      string        `xml:"time,attr"`
+		Failure   *junitMessage `xml:"failure"`
+		Error     *junitMessage `xml:"error"`
+		Skipped   *junitMessage `xml:"skipped"`
+		SystemOut string        `xml:"system-out,omitempty"`
+	}
+	junitMessage struct {
+		Message string `xml:"message,attr"`
+		Type    string `xml:"type,attr,omitempty"`
+		Text    string `xml:",chardata"`
+	}
+)
+
+// WriteJUnit writes a result as JUnit XML: a test suite per suite, a test case
+// per scenario, and one for the harness itself. An invalid scenario is an
+// error, not a failure. In an inverted run a scenario that failed as it must
+// is a success.
+func WriteJUnit(w io.Writer, r *suites.Result) error {
+	root := junitSuites{Name: "atoll " + r.Topology, Time: seconds(r.Elapsed)}
+	harness := junitSuite{Name: "harness", Timestamp: stamp(r.Started), Properties: junitProperties(r)}
+	harness.add(harnessCase(r))
+	all := []*junitSuite{&harness}
+	byName := map[string]*junitSuite{}
+	for i := range r.Scenarios {
+		sc := &r.Scenarios[i]
+		s := byName[sc.Suite]
+		if s == nil {
+			s = &junitSuite{Name: sc.Suite, Timestamp: stamp(sc.Started), Properties: junitProperties(r)}
+			byName[sc.Suite] = s
+			all = append(all, s)
+		}
+		s.elapsed += sc.Elapsed
+		s.add(scenarioCase(r, sc))
+	}
+	for _, s := range all {
+		s.Time = seconds(s.elapsed)
+		root.Tests += s.Tests
+		root.Failures += s.Failures
+		root.Errors += s.Errors
+		root.Skipped += s.Skipped
+		root.Suites = append(root.Suites, *s)
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	enc := xml.NewEncoder(w)
+	enc.Indent("", "  ")
+	if err := enc.Encode(root); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+func (s *junitSuite) add(c junitCase) {
+	s.Cases = append(s.Cases, c)
+	s.Tests++
+	switch {
+	case c.Failure != nil:
+		s.Failures++
+	case c.Error != nil:
+		s.Errors++
+	case c.Skipped != nil:
+		s.Skipped++
+	}
+}
+
+// harnessCase is the run itself: whether its lab measured what it should.
+func harnessCase(r *suites.Result) junitCase {
+	c := junitCase{Name: "calibration", Class: class(r, "harness"), Time: seconds(0)}
+	var out strings.Builder
+	for _, m := range r.Calibration {
+		fmt.Fprintf(&out, "%s %s→%s %s: configured %s ms ± %s, measured %s ms\n", mark(m.OK), m.From, m.To, m.When, millis(m.Configured), millis(m.Tolerance), millis(m.Measured))
+	}
+	c.SystemOut = out.String()
+	if r.Invalid != "" {
+		c.Error = &junitMessage{Message: oneLine(r.Invalid), Type: "invalid", Text: r.Invalid}
+	}
+	return c
+}
+
+func scenarioCase(r *suites.Result, sc *suites.Scenario) junitCase {
+	c := junitCase{Name: sc.Name, Class: class(r, sc.Suite), Time: seconds(sc.Elapsed)}
+	var out strings.Builder
+	for _, check := range sc.Checks {
+		fmt.Fprintf(&out, "%s %s: expected %s, seen %s\n", mark(check.OK), check.What, check.Expected, check.Seen)
+	}
+	c.SystemOut = out.String()
+	v := verdictOf(r, sc)
+	reason := sc.Reason
+	if reason == "" {
+		reason = v.word
+	}
+	message := &junitMessage{Message: oneLine(reason), Type: v.word, Text: reason + "\n\nrun it again: " + shellQuote(r.Command)}
+	switch {
+	case sc.Outcome == suites.Skipped:
+		c.Skipped = &junitMessage{Message: oneLine(reason)}
+	case v.good:
+	case sc.Outcome == suites.Invalid:
+		c.Error = message
+	default:
+		c.Failure = message
+	}
+	return c
+}
+
+func class(r *suites.Result, suite string) string { return "atoll." + r.Topology + "." + suite }
+
+func mark(ok bool) string {
+	if ok {
+		return "ok    "
+	}
+	return "FAILED"
+}
+
+func junitProperties(r *suites.Result) []junitProperty {
+	p := []junitProperty{
+		{"topology", r.Topology}, {"provider", r.Provider}, {"seed", fmt.Sprint(r.Seed)},
+		{"command", shellQuote(r.Command)}, {"inverted", fmt.Sprint(r.Inverted)},
+	}
+	for _, k := range sortedKeys(r.Engines) {
+		p = append(p, junitProperty{"engine." + k, r.Engines[k]})
+	}
+	for _, k := range sortedKeys(r.Versions) {
+		p = append(p, junitProperty{"version." + k, r.Versions[k]})
+	}
+	return p
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05") }
