@@ -1,0 +1,321 @@
+// Package coredns is the cluster's DNS server as a program of a hollow pod:
+// what the image of the Deployment kube-dns runs.
+//
+//	images["registry.k8s.io/coredns/coredns"] = coredns.Image()
+//
+// It takes CoreDNS' command line (-conf FILE, -dns.port N) and looks in the
+// Corefile for what it can follow: the port of the server block, the zone of
+// the kubernetes plugin, the addresses of health and ready, and lameduck. It watches the
+// API server with the pod's service account and answers as [services.DNS] does;
+// there is no forwarding.
+package coredns
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"github.com/miekg/dns"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/services"
+)
+
+// Image is the image registry.k8s.io/coredns/coredns.
+func Image() hollow.Image {
+	return hollow.Image{
+		Entrypoint: []string{"/coredns"},
+		Commands:   map[string]hollow.Program{"/coredns": Program, "coredns": Program},
+	}
+}
+
+// Program serves DNS over UDP and TCP until ctx is done. It is ready once it
+// has read the cluster's services.
+func Program(ctx context.Context, p *hollow.Process) error {
+	conf, err := configure(p)
+	if err != nil {
+		return &hollow.ExitError{Code: 1, Msg: err.Error()}
+	}
+	client, err := inCluster(p)
+	if err != nil {
+		return &hollow.ExitError{Code: 1, Msg: "plugin/kubernetes: " + err.Error()}
+	}
+	out := &lockedWriter{w: p.Stdout}
+	// Queries are answered a little longer than ctx lives.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	table := services.NewTable(0)
+	table.Follow(serving, client, funcr.New(func(_, args string) {
+		_, _ = fmt.Fprintf(out, "[ERROR] plugin/kubernetes: %s\n", args)
+	}, funcr.Options{}))
+
+	s := &server{ctx: serving, failed: make(chan error, 1)}
+	defer s.shutdown()
+	if err := s.dns(p, conf, services.NewDNS(table, conf.zone)); err != nil {
+		return err
+	}
+	if err := s.http(p, conf.health, "/health", func() bool { return true }); err != nil {
+		return err
+	}
+	ready := func() bool {
+		select {
+		case <-table.Synced():
+			return true
+		default:
+			return false
+		}
+	}
+	if err := s.http(p, conf.ready, "/ready", ready); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, ".:%s\natoll cluster DNS for %s\n", conf.port, conf.zone)
+	select {
+	case err := <-s.failed:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(conf.lameduck)
+	defer timer.Stop()
+	select {
+	case <-s.failed: // the pod's network went first
+	case <-timer.C:
+	}
+	return nil
+}
+
+// config is what a Corefile says, as far as it is followed.
+type config struct {
+	port, zone, health, ready string
+	// lameduck is how long queries are still answered after the signal to
+	// stop, while endpoints are taken out of service tables.
+	lameduck time.Duration
+}
+
+func configure(p *hollow.Process) (config, error) {
+	c := config{port: "53", zone: "cluster.local", health: ":8080", ready: ":8181"}
+	flags := flag.NewFlagSet("coredns", flag.ContinueOnError)
+	flags.SetOutput(p.Stderr)
+	file := flags.String("conf", "", "the Corefile")
+	port := flags.String("dns.port", "", "the default port")
+	var args []string
+	if len(p.Args) > 1 {
+		args = p.Args[1:]
+	}
+	if err := flags.Parse(args); err != nil {
+		return c, err
+	}
+	if *port != "" {
+		c.port = *port
+	}
+	if *file == "" {
+		return c, nil
+	}
+	b, err := fs.ReadFile(p.Files, strings.TrimPrefix(*file, "/"))
+	if err != nil {
+		return c, fmt.Errorf("corefile: %w", err)
+	}
+	return c, c.parse(string(b))
+}
+
+// parse reads a Corefile's one server block.
+func (c *config) parse(text string) error {
+	depth := 0
+	for i, line := range strings.Split(text, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		switch {
+		case depth == 0:
+			if _, port, ok := strings.Cut(fields[0], ":"); ok {
+				c.port = strings.TrimSuffix(port, "{")
+			}
+		case depth == 1 && fields[0] == "kubernetes" && len(fields) > 1 && fields[1] != "{":
+			c.zone = fields[1]
+		case depth == 1 && fields[0] == "health" && len(fields) > 1 && fields[1] != "{":
+			c.health = fields[1]
+		case depth == 1 && fields[0] == "ready" && len(fields) > 1:
+			c.ready = fields[1]
+		case depth == 2 && fields[0] == "lameduck" && len(fields) > 1:
+			d, err := time.ParseDuration(fields[1])
+			if err != nil || d < 0 {
+				return fmt.Errorf("corefile:%d: lameduck %q is not a duration", i+1, fields[1])
+			}
+			c.lameduck = d
+		}
+		depth += strings.Count(line, "{") - strings.Count(line, "}")
+		if depth < 0 {
+			return fmt.Errorf("corefile:%d: a closing brace too many", i+1)
+		}
+	}
+	if depth != 0 {
+		return errors.New("corefile: a closing brace is missing")
+	}
+	return nil
+}
+
+const accountDir = "var/run/secrets/kubernetes.io/serviceaccount/"
+
+// inCluster is a client of the pod's own API server.
+func inCluster(p *hollow.Process) (kubernetes.Interface, error) {
+	host, port := p.Getenv("KUBERNETES_SERVICE_HOST"), p.Getenv("KUBERNETES_SERVICE_PORT")
+	if host == "" || port == "" {
+		return nil, errors.New("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be set")
+	}
+	ca, err := fs.ReadFile(p.Files, accountDir+"ca.crt")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fs.Stat(p.Files, accountDir+"token"); err != nil {
+		return nil, err
+	}
+	return kubernetes.NewForConfig(&rest.Config{
+		Host:            "https://" + net.JoinHostPort(host, port),
+		TLSClientConfig: rest.TLSClientConfig{CAData: ca},
+		Dial:            p.Dial,
+		QPS:             -1,
+		// Tokens are renewed in their file.
+		WrapTransport: func(rt http.RoundTripper) http.RoundTripper { return &bearer{p.Files, rt} },
+	})
+}
+
+type bearer struct {
+	files fs.FS
+	next  http.RoundTripper
+}
+
+func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	token, err := fs.ReadFile(b.files, accountDir+"token")
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	return b.next.RoundTrip(r)
+}
+
+// server is what listens.
+type server struct {
+	ctx    context.Context
+	failed chan error
+	closes []func()
+}
+
+func (s *server) shutdown() {
+	for _, c := range s.closes {
+		c()
+	}
+}
+
+// serve runs f until shutdown, and tells if it ends before.
+func (s *server) serve(what string, f func() error, shutdown func()) {
+	s.closes = append(s.closes, shutdown)
+	go func() {
+		err := fmt.Errorf("%s: %w", what, f())
+		select {
+		case s.failed <- err:
+		default:
+		}
+	}()
+}
+
+func (s *server) dns(p *hollow.Process, c config, h dns.Handler) error {
+	pc, err := p.ListenPacket(s.ctx, "udp", ":"+c.port)
+	if err != nil {
+		return err
+	}
+	// The library's server wants sockets of the machine for UDP.
+	s.serve("dns over udp", func() error { return servePackets(pc, h) }, func() { _ = pc.Close() })
+	l, err := p.Listen(s.ctx, "tcp", ":"+c.port)
+	if err != nil {
+		return err
+	}
+	t := &dns.Server{Listener: l, Handler: h, ReadTimeout: 10 * time.Second}
+	s.serve("dns over tcp", t.ActivateAndServe, func() {
+		_ = l.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = t.ShutdownContext(ctx)
+	})
+	return nil
+}
+
+// servePackets answers DNS over UDP.
+func servePackets(pc net.PacketConn, h dns.Handler) error {
+	buf := make([]byte, 64<<10)
+	for failures := 0; ; {
+		n, from, err := pc.ReadFrom(buf)
+		if err != nil {
+			// It may be an ICMP error about an earlier answer.
+			if failures++; failures > 100 || errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			continue
+		}
+		failures = 0
+		q := new(dns.Msg)
+		if err := q.Unpack(buf[:n]); err != nil || q.Response {
+			continue
+		}
+		h.ServeDNS(&packetWriter{pc: pc, to: from}, q)
+	}
+}
+
+// packetWriter is the part of dns.ResponseWriter that the handler uses.
+type packetWriter struct {
+	dns.ResponseWriter
+	pc net.PacketConn
+	to net.Addr
+}
+
+func (w *packetWriter) RemoteAddr() net.Addr { return w.to }
+
+func (w *packetWriter) WriteMsg(m *dns.Msg) error {
+	b, err := m.Pack()
+	if err != nil {
+		return err
+	}
+	_, err = w.pc.WriteTo(b, w.to)
+	return err
+}
+
+func (s *server) http(p *hollow.Process, address, path string, ok func() bool) error {
+	l, err := p.Listen(s.ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+		if !ok() {
+			http.Error(w, "kubernetes", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "OK")
+	})
+	h := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	s.serve("serve "+path, func() error { return h.Serve(l) }, func() { _ = h.Close() })
+	return nil
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
+}
