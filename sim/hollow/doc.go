@@ -3,7 +3,7 @@
 //
 //	node, err := hollow.StartNode(ctx, hollow.NodeConfig{
 //		Name: "eu-worker-1", Addr: addr, PodCIDR: cidr,
-//		Network: network, RESTConfig: kubeletConfig, Images: images.Default(),
+//		Network: network, RESTConfig: kubeletConfig, Images: images.Library(),
 //		ServingCert: cert, ClientCA: ca,
 //	})
 //	defer node.Close()

@@ -6,9 +6,9 @@ import (
 	"github.com/atoll-dev/atoll/sim/hollow"
 )
 
-// Default is the table of images every hollow node knows. The caller may add
+// Library is the table of images every hollow node knows. The caller may add
 // to it: each call returns a new one.
-func Default() hollow.Images {
+func Library() hollow.Images {
 	t := hollow.Images{}
 	add := func(img hollow.Image, names ...string) {
 		for _, n := range names {
