@@ -2,9 +2,11 @@ package sim
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -17,11 +19,26 @@ import (
 // is nil.
 type deployed struct {
 	services   []string // names of its Services
+	affinity   []string // the clusters that its policy admits
 	replicas   *int
 	weights    map[string]int64
 	duplicated bool // every cluster of weights gets all the replicas
 	// divisions are the replicas per cluster that may be in force.
 	divisions []map[string]int
+}
+
+// weigh sets the static weights. A cluster outside the affinity gets nothing,
+// whatever its weight.
+func (d *deployed) weigh(weights map[string]int64) {
+	d.weights, d.duplicated = maps.Clone(weights), false
+	if d.affinity == nil {
+		return
+	}
+	var rules []placement.Rule
+	for c, w := range weights {
+		rules = append(rules, placement.Rule{Matches: func(name string) bool { return name == c }, Weight: w})
+	}
+	d.weights = placement.Weights(d.affinity, rules)
 }
 
 // divide brings divisions up to date with replicas and weights.
@@ -61,7 +78,8 @@ func (f *forecast) begin(w *topologies.Workload, manifests Manifests) (*deployed
 	}
 	for _, o := range objects {
 		if o.Kind == "PropagationPolicy" && o.selects(deployment) {
-			d.weights, d.duplicated = o.Spec.Placement.weights(members)
+			d.affinity = o.Spec.Placement.affinity(members)
+			d.weights, d.duplicated = o.Spec.Placement.weights(d.affinity)
 			break
 		}
 	}
@@ -109,7 +127,6 @@ type object struct {
 		ResourceSelectors []resourceSelector `json:"resourceSelectors"`
 		Placement         policyPlacement    `json:"placement"`
 	} `json:"spec"`
-	Items []object `json:"items"`
 }
 
 type resourceSelector struct {
@@ -154,20 +171,27 @@ func (a *clusterAffinity) matches(cluster string) bool {
 		(len(a.ClusterNames) == 0 || slices.Contains(a.ClusterNames, cluster))
 }
 
-// weights returns the weight of each member, nil where the policy hangs on
-// more than the clusters' names.
-func (p *policyPlacement) weights(members []string) (weights map[string]int64, duplicated bool) {
-	if len(p.ClusterAffinities) > 0 || len(p.SpreadConstraints) > 0 {
-		return nil, false
+// affinity returns the members that the policy admits, nil where that hangs
+// on more than the clusters' names.
+func (p *policyPlacement) affinity(members []string) []string {
+	if len(p.ClusterAffinities) > 0 || len(p.SpreadConstraints) > 0 ||
+		p.ClusterAffinity != nil && !p.ClusterAffinity.byName() {
+		return nil
 	}
-	var clusters []string
+	clusters := []string{}
 	for _, m := range members {
-		if p.ClusterAffinity != nil && !p.ClusterAffinity.byName() {
-			return nil, false
-		}
 		if p.ClusterAffinity == nil || p.ClusterAffinity.matches(m) {
 			clusters = append(clusters, m)
 		}
+	}
+	return clusters
+}
+
+// weights returns the weight of each cluster of the affinity, nil where the
+// policy hangs on more than the clusters' names.
+func (p *policyPlacement) weights(clusters []string) (weights map[string]int64, duplicated bool) {
+	if clusters == nil {
+		return nil, false
 	}
 	s := p.ReplicaScheduling
 	if s == nil || s.Type == "" || s.Type == "Duplicated" {
@@ -236,22 +260,41 @@ func services(objects []object) []string {
 	return names
 }
 
+// parseObjects reads the kinds that the forecast knows. What is in the others,
+// and an object that is not as its kind should be, is the API server's to judge.
 func parseObjects(text []byte) ([]object, error) {
 	var out []object
 	d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
 	for {
-		var o object
-		err := d.Decode(&o)
+		var doc struct {
+			Kind  any               `json:"kind"`
+			Items []json.RawMessage `json:"items"`
+		}
+		var raw json.RawMessage
+		err := d.Decode(&raw)
 		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("manifest: %w", err)
 		}
-		if len(o.Items) > 0 {
-			out = append(out, o.Items...)
-		} else if o.Kind != "" {
-			out = append(out, o)
+		items := []json.RawMessage{raw}
+		if json.Unmarshal(raw, &doc) == nil && doc.Kind == "List" {
+			items = doc.Items
+		}
+		for _, item := range items {
+			var kind struct {
+				Kind string `json:"kind"`
+			}
+			if json.Unmarshal(item, &kind) != nil || !slices.Contains(forecastKinds, kind.Kind) {
+				continue
+			}
+			var o object
+			if json.Unmarshal(item, &o) == nil {
+				out = append(out, o)
+			}
 		}
 	}
 }
+
+var forecastKinds = []string{"Deployment", "Service", "PropagationPolicy"}

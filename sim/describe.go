@@ -142,7 +142,7 @@ func lossText(l wan.LossModel) string {
 	case l.Enter == 0:
 		return topologies.Ratio(l.Good).String()
 	}
-	return fmt.Sprintf("%s in bursts (enter %s, leave %s, bad %s, good %s)", topologies.Ratio(l.Ratio()),
+	return fmt.Sprintf("%.3g%% in bursts (enter %s, leave %s, bad %s, good %s)", 100*l.Ratio(),
 		topologies.Ratio(l.Enter), topologies.Ratio(l.Leave), topologies.Ratio(l.Bad), topologies.Ratio(l.Good))
 }
 

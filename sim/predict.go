@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -165,13 +164,14 @@ func (f *forecast) placement(p *Prediction, s *topologies.PlacementScenario) {
 			d.replicas = &n
 		}
 		if step.Weights != nil {
-			d.weights, d.duplicated = maps.Clone(step.Weights), false
+			d.weigh(step.Weights)
 		}
 		d.divide()
 		p.Placements = append(p.Placements, d.divisions)
 	}
 }
 
+// agentPartition changes the workload meanwhile, but puts it back as it was.
 func (f *forecast) agentPartition(p *Prediction, s *topologies.AgentPartitionScenario) {
 	if f.plan.Hub == nil {
 		return
@@ -182,9 +182,5 @@ func (f *forecast) agentPartition(p *Prediction, s *topologies.AgentPartitionSce
 	}
 	if d, ok := f.rtt(c, hub); ok {
 		p.ClusterNotReady = f.plan.Timers.ClusterNotReady(d)
-	}
-	// The scenario changes the workload; what it is afterwards is its affair.
-	if d := f.deployed[s.Workload]; d != nil {
-		f.deployed[s.Workload] = &deployed{services: d.services}
 	}
 }

@@ -17,11 +17,12 @@ func (f *forecast) traffic(p *Prediction, s *topologies.TrafficScenario) {
 	if from == nil || d == nil {
 		return
 	}
-	visible, ok := f.visible(from)
-	if !ok {
-		return
-	}
+	visible, doubtful := f.visible(from)
 	for _, division := range d.divisions {
+		if slices.ContainsFunc(doubtful, func(c string) bool { return division[c] > 0 }) {
+			p.Possible = nil
+			break
+		}
 		total := 0
 		for _, c := range visible {
 			total += division[c]
@@ -74,15 +75,12 @@ func (f *forecast) service(to string) *deployed {
 }
 
 // visible returns the clusters whose endpoints a caller in from is sent to;
-// ok is false where that does not follow from the plan.
-func (f *forecast) visible(from *Cluster) (names []string, ok bool) {
+// of those that are doubtful it does not follow from the plan.
+func (f *forecast) visible(from *Cluster) (names, doubtful []string) {
 	names = []string{from.Name}
 	mesh := f.plan.Topology.Spec.Stack.Mesh
 	if mesh == nil || !slices.Contains(mesh.On, from.Name) {
-		return names, true // no one tells it of the others
-	}
-	if mesh.Layout != topologies.MultiPrimary {
-		return nil, false
+		return names, nil // no one tells it of the others
 	}
 	for _, name := range mesh.On {
 		to := f.plan.Cluster(name)
@@ -90,18 +88,20 @@ func (f *forecast) visible(from *Cluster) (names []string, ok bool) {
 			continue
 		}
 		_, there := f.rtt(from, to)
-		known := there && f.table.Admits(from.Name, name, wan.Port{Protocol: wan.TCP, Number: APIServerPort})
-		if !known {
-			continue // its API server cannot be watched
+		switch {
+		case mesh.Layout != topologies.MultiPrimary:
+			doubtful = append(doubtful, name)
+		case !there || !f.table.Admits(from.Name, name, wan.Port{Protocol: wan.TCP, Number: APIServerPort}):
+			// Its API server cannot be watched.
+		case to.Network == from.Network:
+			doubtful = append(doubtful, name) // called directly, on ports that the plan does not know
+		case !f.table.Admits(from.Name, name, wan.Port{Protocol: wan.TCP, Number: MeshPort}):
+			doubtful = append(doubtful, name) // known, and its gateway out of reach
+		default:
+			names = append(names, name)
 		}
-		if to.Network == from.Network || !f.table.Admits(from.Name, name, wan.Port{Protocol: wan.TCP, Number: MeshPort}) {
-			// Called directly, on ports that the plan does not know; or
-			// known, and its gateway out of reach.
-			return nil, false
-		}
-		names = append(names, name)
 	}
-	return names, true
+	return names, doubtful
 }
 
 // stretched tells whether the cluster has nodes in more than one region.
