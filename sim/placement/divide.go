@@ -34,7 +34,7 @@ func Possible(replicas int, weights map[string]int64) []map[string]int {
 // if the FNV-32a hash of the template's UID is odd.
 func Descending(uid string) bool {
 	h := fnv.New32a()
-	h.Write([]byte(uid))
+	_, _ = h.Write([]byte(uid)) // a hash takes everything
 	return h.Sum32()%2 == 1
 }
 

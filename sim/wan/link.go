@@ -30,9 +30,7 @@ const direct = -1
 
 func newLink(seed uint64, from, to string) *link {
 	h := fnv.New64a()
-	h.Write([]byte(from))
-	h.Write([]byte{0})
-	h.Write([]byte(to))
+	_, _ = h.Write([]byte(from + "\x00" + to)) // a hash takes everything
 	return &link{
 		rng:      rand.New(rand.NewPCG(seed, h.Sum64())),
 		last:     map[int]time.Time{},

@@ -9,7 +9,6 @@ import (
 // Table is a policy compiled: it answers where a packet goes, and whether it
 // may. It does not change and is safe for concurrent use.
 type Table struct {
-	policy   Policy
 	sites    []site
 	v4, v6   spans
 	clusters []string // by index
@@ -45,7 +44,7 @@ func (p *Policy) Compile() (*Table, error) {
 		return nil, err
 	}
 	t := &Table{
-		policy: *p, byName: map[string]int32{}, links: map[pair]LinkModel{},
+		byName: map[string]int32{}, links: map[pair]LinkModel{},
 		peerings: map[pair]peering{}, routes: map[int32][]route{}, rules: map[pair][]Port{},
 	}
 	regions := map[string]int32{}
