@@ -133,13 +133,13 @@ func scenarioCase(r *suites.Result, sc *suites.Scenario) junitCase {
 	v := verdictOf(r, sc)
 	reason := sc.Reason
 	if reason == "" {
-		reason = v.word
+		reason = v.Word
 	}
-	message := &junitMessage{Message: oneLine(reason), Type: v.word, Text: reason + "\n\nrun it again: " + shellQuote(r.Command)}
+	message := &junitMessage{Message: oneLine(reason), Type: v.Word, Text: reason + "\n\nrun it again: " + shellQuote(r.Command)}
 	switch {
 	case sc.Outcome == suites.Skipped:
 		c.Skipped = &junitMessage{Message: oneLine(reason)}
-	case v.good:
+	case v.Good:
 	case sc.Outcome == suites.Invalid:
 		c.Error = message
 	default:

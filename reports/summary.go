@@ -56,9 +56,9 @@ func (s *summary) header(r *suites.Result) {
 // verdict is how a scenario's outcome is to be taken: in an inverted run,
 // failing for the injected cause is what it must do.
 type verdict struct {
-	good bool
-	mark string
-	word string
+	Good bool
+	Mark string
+	Word string
 }
 
 func verdictOf(r *suites.Result, sc *suites.Scenario) verdict {
@@ -88,13 +88,13 @@ func (s *summary) scenario(r *suites.Result, sc *suites.Scenario) {
 	v := verdictOf(r, sc)
 	color := green
 	switch {
-	case v.mark == "-", v.mark == "!":
+	case v.Mark == "-", v.Mark == "!":
 		color = yellow
-	case !v.good:
+	case !v.Good:
 		color = red
 	}
-	s.printf(" %s %-28s %8s   %s\n", s.style(color, v.mark), sc.Name, short(sc.Elapsed), s.style(dim, s.about(sc, v)))
-	if sc.Outcome == suites.Passed && v.good {
+	s.printf(" %s %-28s %8s   %s\n", s.style(color, v.Mark), sc.Name, short(sc.Elapsed), s.style(dim, s.about(sc, v)))
+	if sc.Outcome == suites.Passed && v.Good {
 		return
 	}
 	if sc.Inverted != "" {
@@ -103,7 +103,7 @@ func (s *summary) scenario(r *suites.Result, sc *suites.Scenario) {
 	if sc.Reason != "" {
 		s.printf("     %s %s\n", s.style(dim, "reason:  "), oneLine(sc.Reason))
 	}
-	if v.good {
+	if v.Good {
 		return // it failed as it must
 	}
 	for _, c := range sc.Checks {
@@ -126,13 +126,13 @@ func (s *summary) about(sc *suites.Scenario, v verdict) string {
 	}
 	switch {
 	case sc.Outcome == suites.Skipped || sc.Outcome == suites.Invalid:
-		return v.word
+		return v.Word
 	case failed > 0:
-		return fmt.Sprintf("%s; %d of %s failed", v.word, failed, counted(len(sc.Checks), "check"))
-	case sc.Outcome == suites.Passed && v.good:
+		return fmt.Sprintf("%s; %d of %s failed", v.Word, failed, counted(len(sc.Checks), "check"))
+	case sc.Outcome == suites.Passed && v.Good:
 		return counted(len(sc.Checks), "check")
 	}
-	return v.word
+	return v.Word
 }
 
 func (s *summary) links(r *suites.Result) {
@@ -184,7 +184,7 @@ func tally(r *suites.Result) string {
 
 // good tells whether a run is what one hopes for.
 func good(r *suites.Result) bool {
-	return r.Invalid == "" && !slices.ContainsFunc(r.Scenarios, func(sc suites.Scenario) bool { return !verdictOf(r, &sc).good })
+	return r.Invalid == "" && !slices.ContainsFunc(r.Scenarios, func(sc suites.Scenario) bool { return !verdictOf(r, &sc).Good })
 }
 
 func (s *summary) footer(r *suites.Result) {

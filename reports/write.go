@@ -33,6 +33,7 @@ func Write(dir string, r *suites.Result, bundle string) error {
 	}{
 		{junitName, func(w io.Writer) error { return WriteJUnit(w, r) }},
 		{resultsName, func(w io.Writer) error { return WriteJSON(w, r) }},
+		{htmlName, func(w io.Writer) error { return WriteHTML(w, r, bundle) }},
 	} {
 		var b bytes.Buffer
 		if err := f.write(&b); err != nil {
