@@ -37,9 +37,9 @@ type tick struct {
 }
 
 type chartMark struct {
-	X     float64
-	What  string
-	Fault bool
+	X        float64
+	At, What string
+	Fault    bool
 }
 
 // seriesClasses is how many colours there are.
@@ -83,7 +83,7 @@ func newChart(sc *suites.Scenario, colours colours) *chart {
 	spreadLabels(c.Series, c.Bottom)
 	for _, m := range sc.Timeline {
 		if m.Fault || strings.HasPrefix(m.What, "applied") {
-			c.Marks = append(c.Marks, chartMark{x(m.At), m.What, m.Fault})
+			c.Marks = append(c.Marks, chartMark{x(m.At), short(m.At), m.What, m.Fault})
 		}
 	}
 	var last []string
@@ -187,7 +187,7 @@ type moment struct {
 	Since string // time since the last fault
 	Lane  string
 	What  string
-	Fault bool
+	Kind  string // fault, healed, or empty
 }
 
 // timeline lays a scenario's moments out on one track.
@@ -204,7 +204,13 @@ func timeline(sc *suites.Scenario) []moment {
 	var fault *suites.Mark
 	for i := range sc.Timeline {
 		m := &sc.Timeline[i]
-		row := moment{At: short(m.At), Pos: number(percent(m.At)), Lane: m.Lane, What: m.What, Fault: m.Fault}
+		row := moment{At: short(m.At), Pos: number(percent(m.At)), Lane: m.Lane, What: m.What}
+		if m.Fault {
+			row.Kind = "fault"
+			if strings.HasPrefix(m.What, "heal") {
+				row.Kind = "healed"
+			}
+		}
 		if fault != nil && !m.Fault {
 			row.From, row.Span = number(percent(fault.At)), number(percent(m.At)-percent(fault.At))
 			row.Since = short(m.At - fault.At)

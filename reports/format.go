@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/atoll-dev/atoll/suites"
 )
 
 // short writes a duration with as many digits as anyone reads: three.
@@ -21,6 +23,8 @@ func short(d time.Duration) string {
 		return decimals(float64(d)/float64(time.Microsecond)) + "µs"
 	case d < time.Second:
 		return decimals(float64(d)/float64(time.Millisecond)) + "ms"
+	case d < 100*time.Second && d%time.Second == 0:
+		return strconv.Itoa(int(d/time.Second)) + "s"
 	case d < time.Minute:
 		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s"
 	case d < time.Hour:
@@ -112,4 +116,16 @@ func shellQuote(args []string) string {
 		quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
 	}
 	return strings.Join(quoted, " ")
+}
+
+// restOf is what a scenario's reason says beyond its failed checks, which are
+// shown one by one.
+func restOf(sc *suites.Scenario) string {
+	rest := sc.Reason
+	for _, c := range sc.Checks {
+		if !c.OK {
+			rest = strings.Replace(rest, fmt.Sprintf("%s: expected %s, saw %s", c.What, c.Expected, c.Seen), "", 1)
+		}
+	}
+	return strings.TrimSpace(strings.TrimLeft(strings.TrimSpace(rest), ";\n "))
 }

@@ -76,6 +76,7 @@ type scenarioView struct {
 	suites.Scenario
 	ID          string
 	Verdict     verdict
+	Rest        string // of the reason, beyond the failed checks
 	Class       string // good, bad, warn or none
 	Time        string
 	Checks      []checkRow
@@ -190,7 +191,7 @@ func headline(r *suites.Result) string {
 const manyChecks = 12
 
 func newScenarioView(r *suites.Result, sc *suites.Scenario, palette colours) scenarioView {
-	s := scenarioView{Scenario: *sc, Verdict: verdictOf(r, sc), Time: short(sc.Elapsed)}
+	s := scenarioView{Scenario: *sc, Rest: restOf(sc), Verdict: verdictOf(r, sc), Time: short(sc.Elapsed)}
 	switch {
 	case sc.Outcome == suites.Skipped:
 		s.Class = "none"

@@ -223,9 +223,9 @@ func (m *mapView) link(r *suites.Result, index map[string]int) {
 			continue
 		}
 		there, back := oneWay[p], oneWay[[2]string{p[1], p[0]}]
-		l := mapLink{a: i, b: j, Class: "unmeasured", Configured: millis(there+back) + " ms"}
+		l := mapLink{a: i, b: j, Class: "unmeasured", Configured: trimmed(there+back) + " ms"}
 		if there != back {
-			l.Configured = fmt.Sprintf("%s + %s ms", millis(there), millis(back))
+			l.Configured = fmt.Sprintf("%s + %s ms", trimmed(there), trimmed(back))
 		}
 		l.Title = fmt.Sprintf("%s ↔ %s: configured %s ms round trip (%s there, %s back)", p[0], p[1], millis(there+back), millis(there), millis(back))
 		if c := measured(r, p[0], p[1]); c != nil {
@@ -240,6 +240,9 @@ func (m *mapView) link(r *suites.Result, index map[string]int) {
 		m.Links = append(m.Links, l)
 	}
 }
+
+// trimmed writes milliseconds without a zero that says nothing.
+func trimmed(d time.Duration) string { return strings.TrimSuffix(millis(d), ".0") }
 
 // measured returns the last measurement between two regions, the first one
 // out of tolerance going before.

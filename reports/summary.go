@@ -100,8 +100,8 @@ func (s *summary) scenario(r *suites.Result, sc *suites.Scenario) {
 	if sc.Inverted != "" {
 		s.printf("     %s %s\n", s.style(dim, "changed: "), oneLine(sc.Inverted))
 	}
-	if sc.Reason != "" {
-		s.printf("     %s %s\n", s.style(dim, "reason:  "), oneLine(sc.Reason))
+	if rest := restOf(sc); rest != "" {
+		s.printf("     %s %s\n", s.style(dim, "reason:  "), oneLine(rest))
 	}
 	if v.Good {
 		return // it failed as it must
