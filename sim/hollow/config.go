@@ -57,6 +57,8 @@ type NodeConfig struct {
 
 	Capacity corev1.ResourceList // 32 CPUs, 64 GiB, 110 pods when left out
 	Log      logr.Logger         // of client-go and of failures to reach the API; silent when left out
+
+	client kubernetes.Interface // instead of one made from RESTConfig, in tests
 }
 
 // Defaults of a kubelet.

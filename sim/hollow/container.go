@@ -192,10 +192,8 @@ func (c *container) prepare(image Image) (*containerRun, func() (Program, error)
 			return nil, nil, nil, err
 		}
 	}
-	for name := range image.Commands {
-		root.parents("bin/" + name)
-	}
 	root.Mkdir("tmp")
+	mounts = append(mounts, mount{at: "bin", volume: p.k.bin(c.spec.Image, image), readOnly: true})
 	args := commandLine(image, c.spec, get)
 	runCtx, term := context.WithCancel(p.ctx)
 	run := &containerRun{

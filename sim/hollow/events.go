@@ -16,6 +16,7 @@ import (
 // are counted on one object, a flood is thinned out, and what cannot be sent
 // is forgotten.
 type events struct {
+	ctx       context.Context // after its end nothing is told any more
 	recorder  record.EventRecorder
 	broadcast record.EventBroadcaster
 	node      corev1.ObjectReference
@@ -25,6 +26,7 @@ func newEvents(ctx context.Context, client kubernetes.Interface, node string) *e
 	b := record.NewBroadcaster(record.WithContext(ctx), record.WithSleepDuration(time.Second))
 	b.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	return &events{
+		ctx:       ctx,
 		recorder:  b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "kubelet", Host: node}),
 		broadcast: b,
 		node:      corev1.ObjectReference{Kind: "Node", Name: node, UID: types.UID(node)},
@@ -32,6 +34,9 @@ func newEvents(ctx context.Context, client kubernetes.Interface, node string) *e
 }
 
 func (e *events) pod(ref corev1.ObjectReference, kind, reason, format string, args ...any) {
+	if e.ctx.Err() != nil {
+		return
+	}
 	e.recorder.Eventf(&ref, kind, reason, format, args...)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path"
 	"sync"
 	"time"
 
@@ -144,17 +145,24 @@ type kubelet struct {
 
 	mu   sync.Mutex
 	pods map[types.UID]*pod
+	bins map[string]*volume // what /bin shows of an image, by its reference
 }
 
-func startKubelet(ctx context.Context, cfg NodeConfig, host *netstack.Host) (k *kubelet, err error) {
-	k = &kubelet{
-		cfg: &cfg, host: host, ipam: newIPAM(cfg.PodCIDR), pods: map[types.UID]*pod{},
+// newKubelet makes a kubelet that does nothing yet.
+func newKubelet(cfg NodeConfig, host *netstack.Host) *kubelet {
+	k := &kubelet{
+		cfg: &cfg, host: host, ipam: newIPAM(cfg.PodCIDR), pods: map[types.UID]*pod{}, bins: map[string]*volume{},
 		boot: newBootID(), started: time.Now(), recover: make(chan struct{}, 1),
 		probes: probeTransport(host.DialContext),
 	}
 	// client-go logs through the context; the process's global logger is not
 	// a library's to use.
 	k.ctx, k.cancel = context.WithCancel(klog.NewContext(context.Background(), cfg.Log))
+	return k
+}
+
+func startKubelet(ctx context.Context, cfg NodeConfig, host *netstack.Host) (k *kubelet, err error) {
+	k = newKubelet(cfg, host)
 	defer func() {
 		if err != nil {
 			k.unplug()
@@ -162,12 +170,7 @@ func startKubelet(ctx context.Context, cfg NodeConfig, host *netstack.Host) (k *
 		}
 	}()
 	k.conns = connrotation.NewDialer(host.DialContext)
-	rc := rest.CopyConfig(cfg.RESTConfig)
-	rc.Dial = k.conns.DialContext
-	rc.QPS, rc.Burst = -1, -1
-	rc.UserAgent = "atoll-hollow-kubelet/" + cfg.Version
-	rc.ContentType, rc.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
-	if k.client, err = kubernetes.NewForConfig(rc); err != nil {
+	if k.client, err = k.newClient(); err != nil {
 		return nil, err
 	}
 	k.objects = newAPIObjects(k.client)
@@ -189,6 +192,19 @@ func startKubelet(ctx context.Context, cfg NodeConfig, host *netstack.Host) (k *
 	k.background(k.watchPods)
 	k.events.ofNode(corev1.EventTypeNormal, "Starting", "Starting kubelet.")
 	return k, nil
+}
+
+// newClient makes the client whose connections start at the node's host.
+func (k *kubelet) newClient() (kubernetes.Interface, error) {
+	if k.cfg.client != nil {
+		return k.cfg.client, nil
+	}
+	rc := rest.CopyConfig(k.cfg.RESTConfig)
+	rc.Dial = k.conns.DialContext
+	rc.QPS, rc.Burst = -1, -1
+	rc.UserAgent = "atoll-hollow-kubelet/" + k.cfg.Version
+	rc.ContentType, rc.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
+	return kubernetes.NewForConfig(rc)
 }
 
 func (k *kubelet) background(do func()) {
@@ -349,4 +365,26 @@ func (k *kubelet) find(namespace, name string) *pod {
 		}
 	}
 	return found
+}
+
+// bin is an image's /bin: an empty file for each of its commands, so that
+// scripts find them.
+func (k *kubelet) bin(ref string, image Image) *volume {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	v, ok := k.bins[ref]
+	if !ok {
+		files := map[string][]byte{}
+		for name := range image.Commands {
+			files[path.Base(name)] = nil
+		}
+		tree, err := fixedFS(files, 0o755)
+		if err != nil { // a command with an odd name
+			tree = newMemFS()
+		}
+		v = &volume{}
+		v.set(tree)
+		k.bins[ref] = v
+	}
+	return v
 }

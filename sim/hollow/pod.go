@@ -294,6 +294,7 @@ func (p *pod) prepare() bool {
 	p.mu.Lock()
 	p.addr, p.host = addr, host
 	p.net = newPodNet(host, p.resolver(host, addr))
+	p.net.shared = p.spec.HostNetwork
 	p.mu.Unlock()
 	p.volumes = newPodVolumes(p.facts, p.k.objects, p.k.objects.token)
 	wait := 100 * time.Millisecond

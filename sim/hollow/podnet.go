@@ -15,8 +15,9 @@ import (
 
 // podNet is a pod's network: a host, names, and the mesh's redirection.
 type podNet struct {
-	host  *netstack.Host
-	names *resolver
+	host   *netstack.Host
+	names  *resolver
+	shared bool // with the node
 
 	mu        sync.Mutex
 	settled   *sync.Cond // a redirected dial has left dialling
@@ -45,6 +46,9 @@ func (n *podNet) setRedirect(outbound, inbound uint16, except []uint16) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.shared {
+		return fmt.Errorf("redirect: the pod shares its node's network")
+	}
 	n.redirect = &redirect{outbound: outbound, inbound: inbound, except: slices.Clone(except), wanted: map[uint16]netip.AddrPort{}}
 	return nil
 }
@@ -338,11 +342,7 @@ func (n *podNet) originalDst(c net.Conn) (netip.AddrPort, error) {
 		}
 		break
 	}
-	// A connection that was not redirected was meant for where it arrived.
-	if a := addrPort(c.LocalAddr()); a.IsValid() {
-		return a, nil
-	}
-	return netip.AddrPort{}, fmt.Errorf("original destination: not a connection of this pod: %T", c)
+	return netip.AddrPort{}, fmt.Errorf("original destination: the connection from %v was not redirected", c.RemoteAddr())
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

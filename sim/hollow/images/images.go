@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/hollow/coredns"
 )
 
 // Library is the table of images every hollow node knows. The caller may add
@@ -39,6 +40,7 @@ func Library() hollow.Images {
 		Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
 		Commands: withShell(map[string]hollow.Program{"/agnhost": Agnhost, "agnhost": Agnhost, "curl": Curl}),
 	}, "registry.k8s.io/e2e-test-images/agnhost")
+	add(coredns.Image(), "registry.k8s.io/coredns/coredns", "coredns/coredns")
 	return t
 }
 

@@ -26,7 +26,7 @@ const PodinfoVersion = "6.9.2"
 // Podinfo stands for stefanprodan/podinfo: an HTTP service that tells about
 // itself, on port 9898 unless --port or PODINFO_PORT says otherwise.
 func Podinfo(ctx context.Context, p *hollow.Process) error {
-	s := &podinfo{p: p, started: time.Now()}
+	s := &podinfo{p: p}
 	if err := s.configure(); err != nil {
 		return err
 	}
@@ -38,14 +38,21 @@ func Podinfo(ctx context.Context, p *hollow.Process) error {
 	s.log("info", "Starting HTTP Server.", "addr", ":"+s.port)
 	s.ready.Store(!s.unready)
 	s.healthy.Store(!s.unhealthy)
+	ctx, s.crash = context.WithCancelCause(ctx)
+	defer s.crash(nil)
 	err = serve(ctx, l, s.routes(), func() {
 		// As the original: not ready before the listener closes.
 		s.ready.Store(false)
 		s.healthy.Store(false)
 		s.log("info", "Shutting down HTTP/HTTPS server")
 	})
+	if errors.Is(context.Cause(ctx), errPanic) {
+		return exit(255, "%s", `{"level":"fatal","msg":"Panic command received"}`)
+	}
 	return err
 }
+
+var errPanic = errors.New("panic command received")
 
 // serve serves until ctx is done, then lets requests under way finish.
 func serve(ctx context.Context, l net.Listener, h http.Handler, ending func()) error {
@@ -82,7 +89,7 @@ type podinfo struct {
 	color   string
 	logo    string
 	level   string
-	started time.Time
+	crash   context.CancelCauseFunc // ends the program, for GET /panic
 
 	unready, unhealthy bool
 	ready, healthy     atomic.Bool
@@ -200,7 +207,7 @@ func (s *podinfo) routes() http.Handler {
 		answer(w, code, map[string]int{"status": code})
 	})
 	mux.HandleFunc("GET /panic", func(http.ResponseWriter, *http.Request) {
-		s.log("fatal", "Panic command received")
+		s.crash(errPanic)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.level == "debug" {
