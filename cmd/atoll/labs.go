@@ -12,19 +12,13 @@ import (
 	"github.com/atoll-dev/atoll/fixtures"
 	"github.com/atoll-dev/atoll/fixtures/embedded"
 	"github.com/atoll-dev/atoll/fixtures/lab"
-	"github.com/atoll-dev/atoll/fixtures/stack"
-	"github.com/atoll-dev/atoll/sim/hollow"
 )
 
 // provider returns the named provider: the only place that chooses one.
 func provider(name string) (lab.Provider, error) {
 	switch name {
 	case "embedded":
-		images := hollow.Library()
-		for repository, image := range stack.Images() {
-			images[repository] = image
-		}
-		return embedded.New(embedded.Config{Images: images, Version: fixtures.Version}), nil
+		return embedded.New(embedded.Config{Images: fixtures.Images(), Version: fixtures.Version}), nil
 	default:
 		return nil, usageError(fmt.Errorf("--provider %s: want embedded", name))
 	}

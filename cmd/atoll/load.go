@@ -3,12 +3,11 @@ package main
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -58,11 +57,8 @@ func (f *planFlags) planOf(t *topologies.Topology) (*sim.Plan, error) {
 		// 53 bits, so that a seed survives every JSON reader.
 		seed = binary.LittleEndian.Uint64(b[:]) >> 11
 	}
-	p, err := sim.NewPlan(t, seed)
+	p, err := fixtures.Plan(t, seed)
 	if err != nil {
-		return nil, usageError(err)
-	}
-	if err := fixtures.Check(p); err != nil {
 		return nil, usageError(err)
 	}
 	return p, nil
@@ -70,15 +66,13 @@ func (f *planFlags) planOf(t *topologies.Topology) (*sim.Plan, error) {
 
 // loadTopology loads a file, or one of the library by its bare name.
 func loadTopology(file string) (*topologies.Topology, error) {
-	t, err := topologies.Load(file)
-	if errors.Is(err, fs.ErrNotExist) && filepath.Base(file) == file && filepath.Ext(file) == "" {
-		data, libErr := fs.ReadFile(topologies.Library(), file+".yaml")
-		if libErr == nil {
-			return topologies.Parse(file+".yaml", data, topologies.Library())
-		}
-		return nil, fmt.Errorf("%s: neither a file nor in the library (%s)", file, strings.Join(topologies.List(), ", "))
+	if filepath.Base(file) != file || filepath.Ext(file) != "" || exists(file) {
+		return topologies.Load(file)
 	}
-	return t, err
+	if slices.Contains(topologies.LibraryNames(), file) {
+		return topologies.FromLibrary(file)
+	}
+	return nil, fmt.Errorf("%s: neither a file nor in the library (%s)", file, strings.Join(topologies.LibraryNames(), ", "))
 }
 
 // quietLibraries keeps the Kubernetes libraries from writing between our

@@ -52,7 +52,7 @@ func (a *app) topologiesCmd() *cobra.Command {
 		Short: "List the library's topologies, which every verb takes by name",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			names := topologies.List()
+			names := topologies.LibraryNames()
 			return a.print(names, func() error {
 				for _, n := range names {
 					if err := a.printf("%s\n", n); err != nil {

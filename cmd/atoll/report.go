@@ -28,7 +28,7 @@ func (a *app) reportCmd() *cobra.Command {
 					return err
 				}
 			}
-			if err := a.summary(r, dir); err != nil {
+			if err := a.summary(r, dir, ""); err != nil {
 				return err
 			}
 			return judge(r)

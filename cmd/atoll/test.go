@@ -72,8 +72,8 @@ func (a *app) test(ctx context.Context, b backend, tf *testFlags, events *eventL
 	}
 	result.Command, result.Up, result.Events = tf.command, tf.up, events.events()
 	verdict := judge(result)
+	bundle := ""
 	if tf.reports != "" {
-		bundle := ""
 		if verdict != nil {
 			if bundle, err = writeBundle(context.WithoutCancel(ctx), b, tf.reports, logFile.Name()); err != nil {
 				fmt.Fprintf(a.stderr, "atoll: bundle: %v\n", err)
@@ -83,7 +83,7 @@ func (a *app) test(ctx context.Context, b backend, tf *testFlags, events *eventL
 			return result, errors.Join(verdict, invalidError(fmt.Errorf("reports: %w", err)))
 		}
 	}
-	if err := a.summary(result, tf.reports); err != nil {
+	if err := a.summary(result, tf.reports, bundle); err != nil {
 		return result, errors.Join(verdict, err)
 	}
 	return result, verdict

@@ -61,7 +61,7 @@ func (a *app) update(ctx context.Context, plan *sim.Plan, seedGiven bool) error 
 		return err
 	}
 	if !seedGiven { // a drawn seed is no difference
-		if plan, err = sim.NewPlan(plan.Topology, b.Plan().Seed); err != nil {
+		if plan, err = fixtures.Plan(plan.Topology, b.Plan().Seed); err != nil {
 			return usageError(err)
 		}
 	}
