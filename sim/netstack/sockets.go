@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -188,9 +189,9 @@ func (h *Host) resolve(network, address string, dial bool) (tcpip.TransportProto
 	if err != nil {
 		return 0, netip.AddrPort{}, err
 	}
-	number, err := net.LookupPort(network, port)
+	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return 0, netip.AddrPort{}, err
+		return 0, netip.AddrPort{}, &net.AddrError{Err: "not a port number", Addr: port}
 	}
 	addr := netip.IPv4Unspecified()
 	if host != "" {
