@@ -25,7 +25,7 @@ func short(d time.Duration) string {
 		return decimals(float64(d)/float64(time.Millisecond)) + "ms"
 	case d < 100*time.Second && d%time.Second == 0:
 		return strconv.Itoa(int(d/time.Second)) + "s"
-	case d < time.Minute:
+	case d < 59950*time.Millisecond:
 		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + "s"
 	case d < time.Hour:
 		d = d.Round(time.Second)

@@ -230,7 +230,13 @@ func linkRows(r *suites.Result) []linkRow {
 		counters[[2]string{c.From, c.To}] = c
 	}
 	var rows []linkRow
-	for _, l := range r.Plan.WAN.Links {
+	links := slices.Clone(r.Plan.WAN.Links)
+	for _, c := range r.Links { // within a region: implicit, so not in the plan
+		if c.From == c.To && !slices.ContainsFunc(links, func(l wan.Link) bool { return l.From == c.From && l.To == c.To }) {
+			links = append(links, wan.Link{From: c.From, To: c.To, LinkModel: wan.LinkModel{OneWay: topologies.SameRegionRTT / 2}})
+		}
+	}
+	for _, l := range links {
 		c := counters[[2]string{l.From, l.To}]
 		row := linkRow{
 			From: l.From, To: l.To, Within: l.From == l.To,

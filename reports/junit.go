@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/atoll-dev/atoll/suites"
 )
@@ -46,12 +47,15 @@ type (
 		Failure   *junitMessage `xml:"failure"`
 		Error     *junitMessage `xml:"error"`
 		Skipped   *junitMessage `xml:"skipped"`
-		SystemOut string        `xml:"system-out,omitempty"`
+		SystemOut *junitText    `xml:"system-out"`
 	}
 	junitMessage struct {
 		Message string `xml:"message,attr"`
 		Type    string `xml:"type,attr,omitempty"`
-		Text    string `xml:",chardata"`
+		Text    string `xml:",cdata"`
+	}
+	junitText struct {
+		Text string `xml:",cdata"`
 	}
 )
 
@@ -116,9 +120,9 @@ func harnessCase(r *suites.Result) junitCase {
 	for _, m := range r.Calibration {
 		fmt.Fprintf(&out, "%s %s→%s %s: configured %s ms ± %s, measured %s ms\n", mark(m.OK), m.From, m.To, m.When, millis(m.Configured), millis(m.Tolerance), millis(m.Measured))
 	}
-	c.SystemOut = out.String()
+	c.SystemOut = text(out.String())
 	if r.Invalid != "" {
-		c.Error = &junitMessage{Message: oneLine(r.Invalid), Type: "invalid", Text: r.Invalid}
+		c.Error = &junitMessage{Message: oneLine(r.Invalid), Type: "invalid", Text: characters(r.Invalid)}
 	}
 	return c
 }
@@ -129,13 +133,13 @@ func scenarioCase(r *suites.Result, sc *suites.Scenario) junitCase {
 	for _, check := range sc.Checks {
 		fmt.Fprintf(&out, "%s %s: expected %s, seen %s\n", mark(check.OK), check.What, check.Expected, check.Seen)
 	}
-	c.SystemOut = out.String()
+	c.SystemOut = text(out.String())
 	v := verdictOf(r, sc)
 	reason := sc.Reason
 	if reason == "" {
 		reason = v.Word
 	}
-	message := &junitMessage{Message: oneLine(reason), Type: v.Word, Text: reason + "\n\nrun it again: " + shellQuote(r.Command)}
+	message := &junitMessage{Message: oneLine(reason), Type: v.Word, Text: characters(reason + "\n\nrun it again: " + shellQuote(r.Command))}
 	switch {
 	case sc.Outcome == suites.Skipped:
 		c.Skipped = &junitMessage{Message: oneLine(reason)}
@@ -169,6 +173,23 @@ func junitProperties(r *suites.Result) []junitProperty {
 		p = append(p, junitProperty{"version." + k, r.Versions[k]})
 	}
 	return p
+}
+
+func text(s string) *junitText {
+	if s == "" {
+		return nil
+	}
+	return &junitText{characters(s)}
+}
+
+// characters replaces what XML cannot hold: the encoder writes CDATA as it is.
+func characters(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || r == '\n' || r >= 0x20 && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd || r >= 0x10000 {
+			return r
+		}
+		return utf8.RuneError
+	}, s)
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }

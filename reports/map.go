@@ -19,12 +19,11 @@ type mapView struct {
 }
 
 type mapRegion struct {
-	Name             string
-	X, Y, W, H       float64 // the box
-	CX, CY           float64 // its middle
-	Clusters         []mapCluster
-	fromWest, fromN  float64 // where the region is on Earth, 0 to 1
-	knownToBeOnEarth bool
+	Name                string
+	X, Y, W, H          float64 // the box
+	CX, CY              float64 // its middle
+	Clusters            []mapCluster
+	fromWest, fromNorth float64 // where the region is, 0 to 1
 }
 
 type mapCluster struct {
@@ -97,37 +96,30 @@ func newMap(r *suites.Result) *mapView {
 	return m
 }
 
-// place puts the boxes where they do not overlap.
+// place puts the boxes where they do not overlap: where the regions are on
+// Earth, else on an ellipse, else in rows.
 func (m *mapView) place() {
 	n := len(m.Regions)
 	m.Height = 380
 	if n > 6 {
-		m.Height += float64(n-6) * 45
+		m.Height += float64(n-6) * 60
 	}
 	onEarth := n > 0
 	for i := range m.Regions {
 		g := &m.Regions[i]
-		g.fromWest, g.fromN, g.knownToBeOnEarth = onMap(g.Name)
-		onEarth = onEarth && g.knownToBeOnEarth
+		var known bool
+		g.fromWest, g.fromNorth, known = onMap(g.Name)
+		onEarth = onEarth && known
 	}
-	if onEarth {
-		m.spread()
-	} else {
+	if !onEarth || !m.spread() || !m.settle() {
 		for i := range m.Regions {
 			// From the left, clockwise: two regions are then beside each other.
 			angle := math.Pi + 2*math.Pi*float64(i)/float64(n)
 			m.Regions[i].fromWest = 0.5 + 0.5*math.Cos(angle)
-			m.Regions[i].fromN = 0.5 + 0.5*math.Sin(angle)
+			m.Regions[i].fromNorth = 0.5 + 0.5*math.Sin(angle)
 		}
-	}
-	for i := range m.Regions {
-		g := &m.Regions[i]
-		g.CX = mapMargin + g.W/2 + g.fromWest*(m.Width-2*mapMargin-g.W)
-		g.CY = mapMargin + g.H/2 + g.fromN*(m.Height-2*mapMargin-g.H)
-	}
-	for range 300 {
-		if !m.pushApart() {
-			break
+		if !m.settle() {
+			m.inRows()
 		}
 	}
 	for i := range m.Regions {
@@ -140,18 +132,53 @@ func (m *mapView) place() {
 	}
 }
 
-// spread widens the part of the world that is used to the whole picture.
-func (m *mapView) spread() {
+// settle puts the boxes where their fractions say, moves them apart, and
+// tells whether that was possible.
+func (m *mapView) settle() bool {
+	for i := range m.Regions {
+		g := &m.Regions[i]
+		g.CX = mapMargin + g.W/2 + g.fromWest*(m.Width-2*mapMargin-g.W)
+		g.CY = mapMargin + g.H/2 + g.fromNorth*(m.Height-2*mapMargin-g.H)
+	}
+	for range 300 {
+		if !m.pushApart() {
+			return true
+		}
+	}
+	return false
+}
+
+// inRows is the last resort: it always fits, the picture grows.
+func (m *mapView) inRows() {
+	const perRow = 4
+	y := float64(mapMargin)
+	for i := 0; i < len(m.Regions); i += perRow {
+		row := m.Regions[i:min(i+perRow, len(m.Regions))]
+		tallest := 0.0
+		for j := range row {
+			row[j].CX = m.Width * (float64(j) + 0.5) / perRow
+			row[j].CY = y + row[j].H/2
+			tallest = max(tallest, row[j].H)
+		}
+		y += tallest + boxGap
+	}
+	m.Height = y - boxGap + mapMargin
+}
+
+// spread widens the part of the world that is used to the whole picture. It
+// tells whether the regions are in different places at all.
+func (m *mapView) spread() bool {
 	west, east, north, south := 1.0, 0.0, 1.0, 0.0
 	for _, g := range m.Regions {
 		west, east = min(west, g.fromWest), max(east, g.fromWest)
-		north, south = min(north, g.fromN), max(south, g.fromN)
+		north, south = min(north, g.fromNorth), max(south, g.fromNorth)
 	}
 	for i := range m.Regions {
 		g := &m.Regions[i]
 		g.fromWest = rescale(g.fromWest, west, east)
-		g.fromN = rescale(g.fromN, north, south)
+		g.fromNorth = rescale(g.fromNorth, north, south)
 	}
+	return len(m.Regions) == 1 || east-west > 0.01 || south-north > 0.01
 }
 
 func rescale(v, low, high float64) float64 {
