@@ -310,7 +310,7 @@ func (s *scenario) measureRoundTrips(ctx context.Context) error {
 	for i, pair := range pairs {
 		from, to, _ := strings.Cut(pair, "→")
 		wg.Go(func() {
-			got[i], errs[i] = s.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, roundTripPings, s.predict.RTT[pair])
+			got[i], errs[i] = s.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, roundTripPings, s.predict.RTT[pair], 0)
 		})
 	}
 	wg.Wait()

@@ -40,6 +40,9 @@ type Calibration struct {
 	Measured   time.Duration `json:"measured"` // median
 	Tolerance  time.Duration `json:"tolerance"`
 	OK         bool          `json:"ok"`
+	// Attempt counts from 1; a link out of tolerance is measured again, and
+	// its last measurement counts.
+	Attempt int `json:"attempt,omitempty"`
 }
 
 // Outcome is how a scenario ended.

@@ -130,6 +130,10 @@ func TestCalibrationMeasuresEveryDirectedLinkOnce(t *testing.T) {
 	if r.result.Invalid != want {
 		t.Errorf("got %q, want %q", r.result.Invalid, want)
 	}
+	// Seven before, seven after, and the bad one twice again: all are shown.
+	if n := len(r.result.Calibration); n != 7+7+2 {
+		t.Errorf("%d measurements", n)
+	}
 }
 
 func TestCrossingThatDidNotHappenIsInvalid(t *testing.T) {

@@ -182,7 +182,9 @@ func (r *runner) invalidate(why string) {
 
 // runSpecs declares the tree and has Ginkgo run it.
 func (r *runner) runSpecs() {
-	ginkgo.Describe("topology "+r.plan.Name, func() {
+	// Ordered keeps the file's order; by itself Ginkgo sorts specs of one line
+	// of code by name.
+	ginkgo.Describe("topology "+r.plan.Name, ginkgo.Ordered, ginkgo.ContinueOnFailure, func() {
 		for _, sc := range r.chosen {
 			suite, ask := kindOf(sc)
 			ginkgo.Describe(sc.Name, ginkgo.Label(suite, sc.Name), func() {
