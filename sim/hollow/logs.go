@@ -77,7 +77,10 @@ func (l *containerLog) cut(stream int, all bool) {
 	}
 	l.partial[stream] = buf
 	drop := 0
-	for l.bytes > logBytes && drop < len(l.lines)-1 {
+	// A quarter more than the bound is let in before it is cut down, so that
+	// not every line of a full log moves all others.
+	full := l.bytes > logBytes*5/4
+	for full && l.bytes > logBytes && drop < len(l.lines)-1 {
 		l.bytes -= len(l.lines[drop].text)
 		drop++
 	}
