@@ -129,8 +129,8 @@ func newPage(r *suites.Result, bundle string) *pageView {
 	v.Facts = []fact{
 		{"Started", r.Started.UTC().Format("2006-01-02 15:04:05 UTC")},
 		{"Provider", r.Provider},
-		{"Up", short(r.Up)},
-		{"Suites", short(r.Elapsed)},
+		{"Up", ifAny(r.Up)},
+		{"Suites", ifAny(r.Elapsed)},
 		{"Timers", string(r.Plan.Timers.Profile)},
 		{"Seed", fmt.Sprint(r.Seed)},
 	}
@@ -153,6 +153,14 @@ func newPage(r *suites.Result, bundle string) *pageView {
 	}
 	v.Overview = overview.bars()
 	return v
+}
+
+// ifAny writes a duration, and nothing where it was not measured.
+func ifAny(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return short(d)
 }
 
 func headline(r *suites.Result) string {

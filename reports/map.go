@@ -53,7 +53,7 @@ const (
 	boxHead   = 34
 	boxRow    = 24
 	boxFoot   = 8
-	boxGap    = 56
+	boxGap    = 40
 	mapMargin = 12
 	maxLabels = 15
 )
@@ -132,16 +132,25 @@ func (m *mapView) place() {
 	}
 }
 
-// settle puts the boxes where their fractions say, moves them apart, and
-// tells whether that was possible.
+// settle puts the boxes where their fractions say and moves them apart, with
+// room for labels between them if there is, and tells whether that was possible.
 func (m *mapView) settle() bool {
+	for _, gap := range []float64{150, 100, boxGap} {
+		if m.settleWith(gap) {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *mapView) settleWith(gap float64) bool {
 	for i := range m.Regions {
 		g := &m.Regions[i]
 		g.CX = mapMargin + g.W/2 + g.fromWest*(m.Width-2*mapMargin-g.W)
 		g.CY = mapMargin + g.H/2 + g.fromNorth*(m.Height-2*mapMargin-g.H)
 	}
 	for range 300 {
-		if !m.pushApart() {
+		if !m.pushApart(gap) {
 			return true
 		}
 	}
@@ -189,13 +198,13 @@ func rescale(v, low, high float64) float64 {
 }
 
 // pushApart moves overlapping boxes a little, and tells whether any were.
-func (m *mapView) pushApart() bool {
+func (m *mapView) pushApart(gap float64) bool {
 	moved := false
 	for i := range m.Regions {
 		for j := range i {
 			a, b := &m.Regions[j], &m.Regions[i]
-			overlapX := (a.W+b.W)/2 + boxGap - math.Abs(a.CX-b.CX)
-			overlapY := (a.H+b.H)/2 + boxGap/2 - math.Abs(a.CY-b.CY)
+			overlapX := (a.W+b.W)/2 + gap - math.Abs(a.CX-b.CX)
+			overlapY := (a.H+b.H)/2 + gap/3 - math.Abs(a.CY-b.CY)
 			if overlapX <= 0 || overlapY <= 0 {
 				continue
 			}
@@ -250,7 +259,7 @@ func (m *mapView) link(r *suites.Result, index map[string]int) {
 			continue
 		}
 		there, back := oneWay[p], oneWay[[2]string{p[1], p[0]}]
-		l := mapLink{a: i, b: j, Class: "unmeasured", Configured: trimmed(there+back) + " ms"}
+		l := mapLink{a: i, b: j, Class: "unmeasured", Measured: "not measured", Configured: trimmed(there+back) + " ms"}
 		if there != back {
 			l.Configured = fmt.Sprintf("%s + %s ms", trimmed(there), trimmed(back))
 		}
