@@ -132,13 +132,10 @@ func (s *scenario) catchUp(ctx context.Context, t *template, fleet *fleet, cross
 		return err
 	}
 	s.rec.mark(name, "caught up")
-	var seen string
-	took, err = until(ctx, "the hub sees "+name+" as ready", within, func(ctx context.Context) (string, bool) {
+	s.await(ctx, "the hub sees "+name+" as ready again", "Ready=True", within, func(ctx context.Context) (string, bool) {
 		ready, err := memberReady(ctx, t.hub, name)
-		seen = "Ready=" + ready
-		return seen, err == nil && ready == "True"
+		return "Ready=" + ready, err == nil && ready == "True"
 	})
-	s.checkTimed("the hub sees "+name+" as ready again", "Ready=True", seen, err == nil, took)
 	return cross.verify(ctx, s)
 }
 

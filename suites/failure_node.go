@@ -139,16 +139,11 @@ func takesPods(n *corev1.Node) bool {
 // time since a failure.
 func (s *scenario) inWindow(ctx context.Context, what string, since time.Time, window sim.Window, look func(context.Context) (string, bool)) bool {
 	within := time.Until(since) + window[1] + windowSlack
-	var seen string
-	_, err := until(ctx, what, max(within, pollEvery), func(ctx context.Context) (string, bool) {
-		text, ok := look(ctx)
-		seen = text
-		return text, ok
-	})
+	seen, _, err := s.watch(ctx, what, max(within, pollEvery), look)
 	took := time.Since(since)
 	expected := fmt.Sprintf("between %v and %v", window[0].Round(100*time.Millisecond), window[1].Round(100*time.Millisecond))
 	if err != nil {
-		return s.checkTimed(what, expected, fmt.Sprintf("not after %v: %s", took.Round(100*time.Millisecond), seen), false, took)
+		return s.checkTimed(what, expected, seen, false, took)
 	}
 	ok := took >= window[0]-windowSlack && took <= window[1]+windowSlack
 	return s.checkTimed(what, expected, fmt.Sprintf("after %v", took.Round(10*time.Millisecond)), ok, took)
@@ -162,17 +157,15 @@ func (s *scenario) startNodeAgain(ctx context.Context, k *canary, fault lab.Faul
 	if _, err := s.heal(ctx, fault); err != nil {
 		return err
 	}
-	var seen string
-	took, err := until(ctx, node+" Ready", within, func(ctx context.Context) (string, bool) {
+	ok := s.await(ctx, "node "+lane+" is Ready again", "Ready=True", within, func(ctx context.Context) (string, bool) {
 		status, err := nodeReady(ctx, k.cluster, node)
-		seen = "Ready=" + status
-		return seen, err == nil && status == string(corev1.ConditionTrue)
+		return "Ready=" + status, err == nil && status == string(corev1.ConditionTrue)
 	})
-	if !s.checkTimed("node "+lane+" is Ready again", fmt.Sprintf("within %v", within), seen, err == nil, took) {
+	if !ok {
 		return nil
 	}
 	s.rec.mark(lane, "Ready again")
-	took, err = until(ctx, "the evicted pods gone from "+node, within, func(ctx context.Context) (string, bool) {
+	s.await(ctx, "the evicted pods are gone from "+lane, "0 left", within, func(ctx context.Context) (string, bool) {
 		pods, err := k.pods(ctx)
 		if err != nil {
 			return short(err), false
@@ -183,15 +176,12 @@ func (s *scenario) startNodeAgain(ctx context.Context, k *canary, fault lab.Faul
 				left++
 			}
 		}
-		seen = fmt.Sprintf("%d left", left)
-		return seen, left == 0
+		return fmt.Sprintf("%d left", left), left == 0
 	})
-	s.checkTimed("the evicted pods are gone from "+lane, "0 left", seen, err == nil, took)
-	took, err = until(ctx, "every Deployment of "+fault.Cluster+" ready", within, func(ctx context.Context) (string, bool) {
-		seen = unreadyDeployments(ctx, k.cluster)
+	s.await(ctx, "the Deployments of "+fault.Cluster, "all ready", within, func(ctx context.Context) (string, bool) {
+		seen := unreadyDeployments(ctx, k.cluster)
 		return seen, seen == "all ready"
 	})
-	s.checkTimed("the Deployments of "+fault.Cluster, "all ready", seen, err == nil, took)
 	return nil
 }
 

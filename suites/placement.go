@@ -127,15 +127,13 @@ func (s *scenario) converge(ctx context.Context, t *template, fleet *fleet, name
 	}
 	s.rec.mark("members", fmt.Sprintf("%s ready after %v", division(want), took.Round(time.Millisecond)))
 
-	var seen string
-	_, err = until(ctx, "the hub's aggregated status", within, func(ctx context.Context) (string, bool) {
+	seen, _, err := s.watch(ctx, "the hub's aggregated status", within, func(ctx context.Context) (string, bool) {
 		d, err := t.hub.kube.AppsV1().Deployments(t.namespace).Get(ctx, t.name, metav1.GetOptions{})
 		if err != nil {
-			seen = short(err)
-			return seen, false
+			return short(err), false
 		}
-		seen = fmt.Sprintf("%d ready, %d updated", d.Status.ReadyReplicas, d.Status.UpdatedReplicas)
-		return seen, int(d.Status.ReadyReplicas) == total && int(d.Status.Replicas) == total && d.Status.ObservedGeneration >= d.Generation
+		st := d.Status
+		return fmt.Sprintf("%d ready", st.ReadyReplicas), int(st.ReadyReplicas) == total && int(st.Replicas) == total && st.ObservedGeneration >= d.Generation
 	})
 	s.checkTimed(name+": status on the hub", fmt.Sprintf("%d ready", total), seen, err == nil, time.Since(start))
 	return nil

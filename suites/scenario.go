@@ -155,6 +155,28 @@ func (s *scenario) checkTimed(what, expected, seen string, ok bool, elapsed time
 	return s.rec.check(Check{What: what, Expected: expected, Seen: seen, OK: ok, Elapsed: elapsed})
 }
 
+// await waits for a condition and keeps a check of what it saw last.
+func (s *scenario) await(ctx context.Context, what, expected string, within time.Duration, look func(context.Context) (string, bool)) bool {
+	seen, took, err := s.watch(ctx, what, within, look)
+	return s.checkTimed(what, expected, seen, err == nil, took)
+}
+
+// watch is until, with what was seen last whether it came true or not.
+func (s *scenario) watch(ctx context.Context, what string, within time.Duration, look func(context.Context) (string, bool)) (seen string, took time.Duration, err error) {
+	took, err = until(ctx, what, within, func(ctx context.Context) (string, bool) {
+		text, ok := look(ctx)
+		if ok {
+			seen = text
+		}
+		return text, ok
+	})
+	var failed *waitError
+	if errors.As(err, &failed) {
+		seen = fmt.Sprintf("%s, after %v", failed.Seen, took.Round(100*time.Millisecond))
+	}
+	return seen, took, err
+}
+
 // cleanupLimit bounds one cleanup: bringing a control plane back takes longest.
 const cleanupLimit = time.Minute
 

@@ -338,16 +338,15 @@ func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps
 	// Requests that were due for the lost cluster may hang until their own
 	// limit while the mesh finds out.
 	const limit = 2 * time.Second
-	lastBatch := tally{}
-	took, err := until(ctx, "answers from the others alone", failoverWithin, func(ctx context.Context) (string, bool) {
+	ok := s.await(ctx, "the others answer while "+gone+" is cut off", "10 of 10, none from "+gone, failoverWithin, func(ctx context.Context) (string, bool) {
 		replies, err := sender.send(ctx, url, parallel, limit)
 		if err != nil {
 			return short(err), false
 		}
-		lastBatch = count(replies, eps.home)
-		return lastBatch.String(), lastBatch.failed == 0 && lastBatch.byCluster[gone] == 0
+		t := count(replies, eps.home)
+		return t.String(), t.failed == 0 && t.byCluster[gone] == 0
 	})
-	if !s.checkTimed("the others answer while "+gone+" is cut off", "10 of 10, none from "+gone, lastBatch.String(), err == nil, took) {
+	if !ok {
 		return nil
 	}
 	s.rec.mark(gone, "the others answer in its place")
@@ -372,15 +371,15 @@ func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps
 	if _, err := s.heal(ctx, fault); err != nil {
 		return err
 	}
-	took, err = until(ctx, "an answer from "+gone, failoverWithin, func(ctx context.Context) (string, bool) {
+	ok = s.await(ctx, gone+" answers again", "some, and no failure", failoverWithin, func(ctx context.Context) (string, bool) {
 		replies, err := sender.send(ctx, url, parallel, limit)
 		if err != nil {
 			return short(err), false
 		}
-		lastBatch = count(replies, eps.home)
-		return lastBatch.String(), lastBatch.byCluster[gone] > 0 && lastBatch.failed == 0
+		t := count(replies, eps.home)
+		return t.String(), t.byCluster[gone] > 0 && t.failed == 0
 	})
-	if s.checkTimed(gone+" answers again", "some, and no failure", lastBatch.String(), err == nil, took) {
+	if ok {
 		s.rec.mark(gone, "answers again")
 	}
 	return nil
