@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -198,7 +199,7 @@ func (r *runner) runSpecs() {
 	ginkgo.ReportAfterEach(func(report ginkgo.SpecReport) { r.finish(report) })
 
 	suite, reporter := ginkgo.GinkgoConfiguration()
-	suite.RandomSeed = int64(r.seed >> 1) // Ginkgo's is signed, and the order is fixed anyway
+	suite.RandomSeed = int64(r.seed & math.MaxInt64)
 	suite.RandomizeAllSpecs = false
 	suite.FailFast = r.opts.FailFast
 	suite.GracePeriod = 10 * time.Second
