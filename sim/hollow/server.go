@@ -266,15 +266,16 @@ func (s streams) ExecInContainer(ctx context.Context, _, _, _ string, cmd []stri
 			}
 		}()
 	}
-	// The request's context does not end when a hijacked client leaves, but
-	// reading and writing fail; a command that does neither is cancelled by
-	// its standard input's end only if it has one.
+	// The request's context does not end when a hijacked client leaves. As on
+	// a real node, a command without a terminal then goes on until it reads
+	// or writes.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stdout, stderr := writerOr(out), writerOr(errw)
 	if tty {
 		t := newTerminal(in, stdout, cancel)
 		in, stdout, stderr = t, t.output(), t.output()
+		ctx = context.WithValue(ctx, terminalKey{}, t)
 	}
 	code, err := run.exec(ctx, cmd, in, stdout, stderr, tty)
 	if err != nil {

@@ -84,6 +84,7 @@ func clean(name string) string {
 type interpreter struct {
 	p     *hollow.Process
 	image hollow.Image
+	stdin io.Reader // of commands that have no other
 }
 
 func (s *interpreter) runner(options []string) (*interp.Runner, error) {
@@ -92,6 +93,9 @@ func (s *interpreter) runner(options []string) (*interp.Runner, error) {
 		env = append(append([]string(nil), env...), "HOME=/")
 	}
 	stdin := s.p.Stdin
+	if s.stdin != nil {
+		stdin = nil
+	}
 	return interp.New(
 		interp.Env(expand.ListEnviron(env...)),
 		interp.Dir("/"),
@@ -160,12 +164,15 @@ func shellExit(ctx context.Context, err error) error {
 
 // interactive reads commands from a terminal, with a prompt.
 func (s *interpreter) interactive(ctx context.Context, options []string) error {
-	// Commands read the terminal through the same lines as the shell.
+	// The interpreter would read ahead for its commands what is meant for the
+	// shell; so they get the terminal itself, one after the other.
+	s.stdin = s.p.Stdin
 	run, err := s.runner(options)
 	if err != nil {
 		return exit(2, "sh: %v", err)
 	}
 	prompt := func(text string) { io.WriteString(s.p.Stdout, text) }
+	hollow.OnInterrupt(ctx, func() { prompt("/ # ") })
 	prompt("/ # ")
 	var last error
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
@@ -179,9 +186,21 @@ func (s *interpreter) interactive(ctx context.Context, options []string) error {
 				fmt.Fprintln(s.p.Stderr, "sh:", err)
 				break
 			}
-			last = run.Run(ctx, st)
-			if run.Exited() || ctx.Err() != nil {
+			foreground, cancel := context.WithCancel(ctx)
+			hollow.OnInterrupt(ctx, cancel)
+			last = run.Run(foreground, st)
+			interrupted := foreground.Err() != nil
+			cancel()
+			hollow.OnInterrupt(ctx, func() { prompt("/ # ") })
+			if run.Exited() && !interrupted || ctx.Err() != nil {
 				return false
+			}
+			if interrupted { // the interpreter is spent, and its variables with it
+				if run, err = s.runner(options); err != nil {
+					return false
+				}
+				last = nil
+				break
 			}
 		}
 		prompt("/ # ")
@@ -224,7 +243,9 @@ func (s *interpreter) exec(ctx context.Context, args []string) error {
 	c := child(s.p, args)
 	c.Stdin, c.Stdout, c.Stderr = hc.Stdin, hc.Stdout, hc.Stderr
 	if c.Stdin == nil {
-		c.Stdin = strings.NewReader("")
+		if c.Stdin = s.stdin; c.Stdin == nil {
+			c.Stdin = strings.NewReader("")
+		}
 	}
 	c.Env = nil
 	for name, v := range hc.Env.Each {
