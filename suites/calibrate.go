@@ -19,7 +19,7 @@ import (
 const (
 	calibrationPings    = 20
 	calibrationBatches  = 4
-	calibrationAttempts = 3
+	calibrationAttempts = 5
 )
 
 // calibrate measures every link that some peered pair of clusters uses, from

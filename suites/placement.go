@@ -133,7 +133,11 @@ func (s *scenario) converge(ctx context.Context, t *template, fleet *fleet, name
 			return short(err), false
 		}
 		st := d.Status
-		return fmt.Sprintf("%d ready", st.ReadyReplicas), int(st.ReadyReplicas) == total && int(st.Replicas) == total && st.ObservedGeneration >= d.Generation
+		seen := fmt.Sprintf("%d ready", st.ReadyReplicas)
+		if st.ObservedGeneration < d.Generation {
+			return fmt.Sprintf("%s of generation %d, asked for %d", seen, st.ObservedGeneration, d.Generation), false
+		}
+		return seen, int(st.ReadyReplicas) == total && int(st.Replicas) == total
 	})
 	s.checkTimed(name+": status on the hub", fmt.Sprintf("%d ready", total), seen, err == nil, time.Since(start))
 	return nil
