@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,6 @@ scenarios against it, breaks it, and reports what held.
 Exit codes: 0 all passed, 1 a scenario failed, 2 bad input, 3 the lab itself failed.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if a.output != "text" && a.output != "json" {
 				return usageError(fmt.Errorf("-o %s: want text or json", a.output))
@@ -85,7 +85,29 @@ Exit codes: 0 all passed, 1 a scenario failed, 2 bad input, 3 the lab itself fai
 		a.faultCmd(), a.kubeconfigCmd(), a.execCmd(), a.meshCmd(), a.reportCmd(), a.reproCmd(),
 		a.doctorCmd(), a.binariesCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(),
 	)
+	for _, cmd := range append(root.Commands(), root) {
+		if cmd.HasSubCommands() {
+			needsVerb(cmd)
+		}
+	}
 	return root
+}
+
+// needsVerb makes a command that only groups others print its help when it is
+// called alone, and refuse a verb it does not have.
+func needsVerb(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		hint := ""
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf("; did you mean %s?", strings.Join(near, " or "))
+		}
+		return usageError(fmt.Errorf("%s has no verb %q%s", cmd.CommandPath(), args[0], hint))
+	}
 }
 
 // codedError is an error with an exit code. A silent one has been told already.

@@ -91,15 +91,19 @@ func (a *app) test(ctx context.Context, b backend, tf *testFlags, events *eventL
 
 // judge turns a result into the error that carries its exit code; nil is 0.
 func judge(r *suites.Result) error {
-	var failed, invalid, passed int
-	for _, s := range r.Scenarios {
+	var failed, invalid, unproven int
+	for i := range r.Scenarios {
+		s := &r.Scenarios[i]
 		switch s.Outcome {
 		case suites.Failed:
 			failed++
+			if !s.NamesCause() {
+				unproven++
+			}
 		case suites.Invalid:
 			invalid++
 		case suites.Passed:
-			passed++
+			unproven++
 		}
 	}
 	silent := func(code int, text string) error {
@@ -110,8 +114,8 @@ func judge(r *suites.Result) error {
 		return silent(exitInvalid, r.Invalid)
 	case invalid > 0:
 		return silent(exitInvalid, "a scenario is invalid")
-	case r.Inverted && passed > 0:
-		return silent(exitFailed, "an inverted scenario passed")
+	case r.Inverted && unproven > 0:
+		return silent(exitFailed, "an inverted scenario passed, or failed without naming the injected cause")
 	case !r.Inverted && failed > 0:
 		return silent(exitFailed, "a scenario failed")
 	}
