@@ -41,6 +41,7 @@ func (a *app) runCmd() *cobra.Command {
 			if pf.timers != "" {
 				tf.command = append(tf.command, "--timers", pf.timers)
 			}
+			tf.command = append(tf.command, tf.args()...)
 			_, err = a.runPlan(cmd.Context(), p, plan, &tf, keep)
 			return err
 		},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,20 @@ func (f *testFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.labels, "label-filter", "", "run only scenarios that match, as Ginkgo's --label-filter")
 }
 
+// args are the flags that ask the same again.
+func (f *testFlags) args() (args []string) {
+	if f.invert {
+		args = append(args, "--invert")
+	}
+	if len(f.only) > 0 {
+		args = append(args, "--scenario", strings.Join(f.only, ","))
+	}
+	if f.labels != "" {
+		args = append(args, "--label-filter", f.labels)
+	}
+	return args
+}
+
 func (a *app) testCmd() *cobra.Command {
 	var tf testFlags
 	cmd := &cobra.Command{
@@ -44,7 +59,7 @@ func (a *app) testCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			tf.command = []string{"atoll", "test", r.Name}
+			tf.command = append([]string{"atoll", "test", r.Name}, tf.args()...)
 			events, stop := a.events()
 			defer stop()
 			_, err = a.test(cmd.Context(), b, &tf, events)
