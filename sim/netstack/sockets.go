@@ -96,6 +96,9 @@ func (h *Host) Listen(network, address string) (net.Listener, error) {
 	if err != nil {
 		return fail(err)
 	}
+	// As Go's net does: a program that starts again takes its port back while
+	// connections of the last one are in TIME_WAIT.
+	ep.SocketOptions().SetReuseAddress(true)
 	if err := ep.Bind(full(local)); err != nil {
 		ep.Close()
 		return fail(sysError("bind", err))
