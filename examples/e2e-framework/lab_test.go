@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/e2e-framework/klient"
@@ -102,6 +103,7 @@ func clientFrom(ctx context.Context, t *testing.T, from, to string) klient.Clien
 		t.Fatal(err)
 	}
 	cfg = rest.CopyConfig(cfg)
+	cfg.Timeout = 3 * time.Second // a question into a partition has no other end
 	cfg.Host = "https://" + b.Plan().Cluster(to).APIServer.String()
 	cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return b.DialContext(ctx, lab.Place{Cluster: from}, network, addr)
