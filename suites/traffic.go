@@ -29,7 +29,7 @@ const (
 	failoverWithin = 20 * time.Second
 	// latencySlack is what a request may take beside the network on a busy
 	// machine: name lookup, two proxies, the application.
-	latencySlack = 15 * time.Millisecond
+	latencySlack = 20 * time.Millisecond
 )
 
 // endpoints are who may answer.
@@ -303,7 +303,9 @@ func (s *scenario) judgeLatency(first, later tally, from string) {
 		_, cold := warmAndCold(first.took[c], rtt)
 		warm, again := warmAndCold(later.took[c], rtt)
 		s.judgeTimes(c, "warm", warm, rtt, tolerance+latencySlack)
-		s.judgeTimes(c, "cold", cold, 3*rtt, 3*tolerance+2*latencySlack)
+		// Handshakes take time of their own, all at once more so: it has to be
+		// nearer to three round trips than to two or four.
+		s.judgeTimes(c, "cold", cold, 3*rtt, max(3*tolerance+2*latencySlack, rtt/2))
 		s.check("pooled connections to "+c, "most requests take one round trip",
 			fmt.Sprintf("%d of %d", len(warm), len(warm)+len(again)), len(warm) > 0 && len(warm) >= 2*len(again))
 	}
@@ -370,11 +372,8 @@ func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps
 	if _, err := s.inject(ctx, fault); err != nil {
 		return err
 	}
-	// Requests that were due for the lost cluster may hang until their own
-	// limit while the mesh finds out.
-	const limit = 2 * time.Second
 	ok := s.await(ctx, "the others answer while "+gone+" is cut off", "10 of 10, none from "+gone, failoverWithin, func(ctx context.Context) (string, bool) {
-		replies, err := sender.send(ctx, url, parallel, limit)
+		replies, err := sender.send(ctx, url, parallel, requestLimit)
 		if err != nil {
 			return short(err), false
 		}
@@ -387,7 +386,7 @@ func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps
 	s.rec.mark(gone, "the others answer in its place")
 
 	const sample = 40
-	replies, err := sender.send(ctx, url, sample, limit)
+	replies, err := sender.send(ctx, url, sample, requestLimit)
 	if err != nil {
 		return err
 	}
@@ -407,7 +406,7 @@ func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps
 		return err
 	}
 	ok = s.await(ctx, gone+" answers again", "some, and no failure", failoverWithin, func(ctx context.Context) (string, bool) {
-		replies, err := sender.send(ctx, url, parallel, limit)
+		replies, err := sender.send(ctx, url, parallel, requestLimit)
 		if err != nil {
 			return short(err), false
 		}
