@@ -83,6 +83,18 @@ func (r *recorder) end(o Outcome, reason string) {
 	r.res.Elapsed = time.Since(r.res.Started)
 }
 
+// spoil says that the scenario left the lab in another state than it found:
+// what passed is worth nothing then, what failed has one more reason.
+func (r *recorder) spoil(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.res.Outcome != Failed {
+		r.res.Outcome, r.res.Reason = Invalid, reason
+		return
+	}
+	r.res.Reason += "; " + reason
+}
+
 // result is a copy of what was found so far, its timeline in order.
 func (r *recorder) result() Scenario {
 	r.mu.Lock()

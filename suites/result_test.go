@@ -4,11 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/onsi/ginkgo/v2/types"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/sim"
@@ -27,6 +26,10 @@ type fakeLab struct {
 func (f *fakeLab) Plan() *sim.Plan                          { return f.plan }
 func (f *fakeLab) Provider() string                         { return "fake" }
 func (f *fakeLab) State(context.Context) (lab.State, error) { return f.state, nil }
+func (f *fakeLab) Apply(_ context.Context, faults []lab.Fault) error {
+	f.state.Faults = faults
+	return nil
+}
 func (f *fakeLab) Ping(_ context.Context, a, b lab.Place, n int) (out []time.Duration, err error) {
 	for range n {
 		out = append(out, f.rtt[a.Cluster+"→"+b.Cluster])
@@ -204,25 +207,112 @@ func TestNamesCause(t *testing.T) {
 	}
 }
 
-func TestFinishTakesOverWhatOnlyGinkgoKnows(t *testing.T) {
+func TestPlayEndsInAnOutcomeWhateverHappens(t *testing.T) {
 	f := &fakeLab{plan: planned(t, "two-clusters")}
 	r := testRunner(t, f)
-	report := func(o Outcome, failure types.Failure) Scenario {
+	fault := lab.Fault{Kind: lab.StopControlPlane, Cluster: "west"}
+	for _, c := range []struct {
+		name    string
+		ask     func(*scenario, context.Context) error
+		outcome Outcome
+		reason  string // contained
+	}{
+		{"nothing wrong", func(*scenario, context.Context) error { return nil }, Passed, ""},
+		{"a check fails", func(s *scenario, _ context.Context) error { s.check("a", "1", "2", false); return nil }, Failed, "a: expected 1, saw 2"},
+		{"a panic", func(s *scenario, _ context.Context) error { s.begin("step %d", 3); panic("nil map") }, Failed, "step 3: panic: nil map"},
+		{"unsupported", func(*scenario, context.Context) error { return lab.ErrUnsupported }, Skipped, "not supported"},
+		{"invalid", func(*scenario, context.Context) error { return invalid("no way") }, Invalid, "no way"},
+		{"a fault stays", func(s *scenario, ctx context.Context) error {
+			_, err := s.inject(ctx, fault)
+			s.check("a", "1", "2", false)
+			return err
+		}, Failed, "in force: stop-control-plane west"},
+		{"interrupted", func(s *scenario, ctx context.Context) error {
+			s.begin("wait")
+			s.end(errors.New("ctrl-C"))
+			<-ctx.Done()
+			return ctx.Err()
+		}, Failed, "wait: interrupted: ctrl-C"},
+		{"cleanup fails", func(s *scenario, _ context.Context) error {
+			s.cleanup("sweep", func(context.Context) error { return errors.New("no broom") })
+			return nil
+		}, Invalid, "cleanup: sweep: no broom"},
+	} {
+		swept := false
 		s := newScenario(r, r.chosen[0], "peering")
-		s.rec.end(o, "")
-		step := "try 8 ways"
-		s.step.Store(&step)
-		r.current = s
-		r.finish(types.SpecReport{State: types.SpecStateFailed, Failure: failure})
-		return r.result.Scenarios[len(r.result.Scenarios)-1]
+		s.cleanup("sweep", func(ctx context.Context) error { swept = true; return ctx.Err() })
+		ctx, end := context.WithCancelCause(t.Context())
+		s.end = end
+		s.play(ctx, c.ask)
+		res := s.rec.result()
+		if res.Outcome != c.outcome || !strings.Contains(res.Reason, c.reason) || !swept || len(f.state.Faults) != 0 {
+			t.Errorf("%s: %s, %q, swept %v, in force %v", c.name, res.Outcome, res.Reason, swept, f.state.Faults)
+		}
 	}
-	got := report("", types.Failure{ForwardedPanic: "nil map", FailureNodeType: types.NodeTypeIt})
-	if got.Outcome != Failed || !strings.HasPrefix(got.Reason, "try 8 ways: panic: nil map") {
-		t.Errorf("panic: %+v", got)
+}
+
+func TestFaultsOfScenariosAtTheSameTime(t *testing.T) {
+	before := lab.Fault{Kind: lab.CutLink, Between: []string{"a", "b"}}
+	one := lab.Fault{Kind: lab.StopNode, Cluster: "eu", Node: "worker-1"}
+	two := lab.Fault{Kind: lab.StopControlPlane, Cluster: "us"}
+	f := &fakeLab{state: lab.State{Faults: []lab.Fault{before}}}
+	set := &faults{lab: f}
+	inForce := func(want ...lab.Fault) {
+		t.Helper()
+		if !reflect.DeepEqual(f.state.Faults, want) {
+			t.Errorf("in force %v, want %v", f.state.Faults, want)
+		}
 	}
-	got = report(Passed, types.Failure{Message: "heal: refused", FailureNodeType: types.NodeTypeCleanupAfterEach})
-	if got.Outcome != Invalid || got.Reason != "cleanup: heal: refused" {
-		t.Errorf("failed cleanup: %+v", got)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	must(set.inject(t.Context(), one))
+	must(set.inject(t.Context(), two))
+	inForce(before, one, two)
+	must(set.heal(t.Context(), one))
+	inForce(before, two)
+	must(set.heal(t.Context(), one)) // once more, by a cleanup
+	inForce(before, two)
+	must(set.heal(t.Context(), two))
+	inForce(before)
+}
+
+func TestScenariosOfDifferentClustersAreAskedTogether(t *testing.T) {
+	node := func(name, cluster string) topologies.Scenario {
+		return topologies.Scenario{Name: name, NodeFailure: &topologies.NodeFailureScenario{Cluster: cluster}}
+	}
+	control := func(name, cluster string) topologies.Scenario {
+		return topologies.Scenario{Name: name, ControlPlaneFailure: &topologies.ControlPlaneFailureScenario{Cluster: cluster}}
+	}
+	all := []topologies.Scenario{
+		{Name: "p", Peering: &topologies.PeeringScenario{}},
+		node("n-eu", "eu"), control("c-us", "us"), control("c-eu", "eu"), node("n-us", "us"),
+		{Name: "a", AgentPartition: &topologies.AgentPartitionScenario{}},
+		node("n-ap", "ap"),
+	}
+	for _, c := range []struct {
+		opts Options
+		want string
+	}{
+		{Options{}, "p | n-eu c-us | c-eu n-us | a | n-ap"},
+		{Options{Invert: true}, "p | n-eu | c-us | c-eu | n-us | a | n-ap"},
+	} {
+		r := &runner{opts: c.opts}
+		r.chosen, _ = choose(all, c.opts)
+		var groups []string
+		for _, g := range r.groups() {
+			var names []string
+			for _, sc := range g {
+				names = append(names, sc.Name)
+			}
+			groups = append(groups, strings.Join(names, " "))
+		}
+		if got := strings.Join(groups, " | "); got != c.want {
+			t.Errorf("%+v: %s, want %s", c.opts, got, c.want)
+		}
 	}
 }
 

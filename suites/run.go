@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/onsi/ginkgo/v2"
-	"github.com/onsi/ginkgo/v2/formatter"
 	"github.com/onsi/ginkgo/v2/types"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
@@ -38,10 +36,6 @@ var ErrRanBefore = errors.New("the suites have run in this process before; Ginkg
 
 var ranBefore atomic.Bool
 
-// specLimit ends a scenario that hangs. Every wait inside has its own, much
-// shorter, limit and says what it waited for.
-const specLimit = 10 * time.Minute
-
 // Run asks a lab every selected scenario of its plan, in the file's order. An
 // error means that the questions could not be asked (an unknown name, an
 // interrupt); whatever the lab answered is in the Result.
@@ -65,9 +59,12 @@ type runner struct {
 	seed    uint64
 	clients *clients
 	table   *wan.Table // the plan's WAN, for asking it
+	faults  *faults
 	chosen  []*topologies.Scenario
 	result  *Result
-	current *scenario
+
+	mu    sync.Mutex
+	asked map[string]*scenario // by name, from the moment they begin
 }
 
 func newRun(ctx context.Context, b lab.Backend, opts Options) (*runner, error) {
@@ -78,7 +75,7 @@ func newRun(ctx context.Context, b lab.Backend, opts Options) (*runner, error) {
 	if opts.Log == nil {
 		opts.Log = io.Discard
 	}
-	r := &runner{ctx: ctx, lab: b, plan: plan, opts: opts, seed: opts.Seed, clients: newClients(b)}
+	r := &runner{ctx: ctx, lab: b, plan: plan, opts: opts, seed: opts.Seed, clients: newClients(b), faults: &faults{lab: b}, asked: map[string]*scenario{}}
 	if r.seed == 0 {
 		r.seed = plan.Seed
 	}
@@ -178,92 +175,6 @@ func (r *runner) run() (*Result, error) {
 func (r *runner) invalidate(why string) {
 	if r.result.Invalid == "" {
 		r.result.Invalid = why
-	}
-}
-
-// runSpecs declares the tree and has Ginkgo run it.
-func (r *runner) runSpecs() {
-	// Ordered keeps the file's order; by itself Ginkgo sorts specs of one line
-	// of code by name.
-	ginkgo.Describe("topology "+r.plan.Name, ginkgo.Ordered, ginkgo.ContinueOnFailure, func() {
-		for _, sc := range r.chosen {
-			suite, ask := kindOf(sc)
-			ginkgo.Describe(sc.Name, ginkgo.Label(suite, sc.Name), func() {
-				ginkgo.It("holds", ginkgo.SpecTimeout(specLimit), func(ctx ginkgo.SpecContext) {
-					r.current = newScenario(r, sc, suite)
-					r.current.play(ctx, ask)
-				})
-			})
-		}
-	})
-	ginkgo.ReportAfterEach(func(report ginkgo.SpecReport) { r.finish(report) })
-
-	suite, reporter := ginkgo.GinkgoConfiguration()
-	suite.RandomSeed = int64(r.seed & math.MaxInt64)
-	suite.RandomizeAllSpecs = false
-	suite.FailFast = r.opts.FailFast
-	suite.GracePeriod = 10 * time.Second
-	suite.Timeout = time.Duration(len(r.chosen)+1) * specLimit
-	reporter.NoColor = true
-	reporter.Verbose, reporter.Succinct, reporter.VeryVerbose = false, false, false
-	stdout := formatter.ColorableStdOut
-	formatter.ColorableStdOut = r.opts.Log
-	defer func() { formatter.ColorableStdOut = stdout }()
-	// Whether anything failed is in the Result, with more detail.
-	ginkgo.RunSpecs(failer{}, "atoll", suite, reporter)
-}
-
-// failer is the least a Ginkgo run needs of a *testing.T.
-type failer struct{}
-
-func (failer) Fail() {}
-
-// finish takes over what only Ginkgo knows of a scenario: a panic, a timeout,
-// an interrupt, a failed cleanup.
-func (r *runner) finish(report ginkgo.SpecReport) {
-	s := r.current
-	r.current = nil
-	if s == nil { // skipped before it began
-		sc := r.chosen[len(r.result.Scenarios)]
-		suite, _ := kindOf(sc)
-		r.result.Scenarios = append(r.result.Scenarios, Scenario{
-			Name: sc.Name, Suite: suite, Outcome: Skipped, Reason: "not reached", Started: time.Now(),
-		})
-		return
-	}
-	res := s.rec.result()
-	if report.State.Is(types.SpecStateFailureStates) && (res.Outcome == Passed || res.Outcome == "") {
-		res.Outcome = Failed
-		res.Reason = fmt.Sprintf("%s: %s", s.currentStep(), failureText(report.Failure))
-		if report.Failure.FailureNodeType.Is(types.NodeTypeCleanupAfterEach) {
-			res.Outcome = Invalid
-			res.Reason = "cleanup: " + report.Failure.Message
-		}
-	}
-	r.result.Scenarios = append(r.result.Scenarios, res)
-	s.event(outcomeStatus(res.Outcome), outcomeDetail(&res))
-}
-
-func failureText(f types.Failure) string {
-	if f.ForwardedPanic != "" {
-		return fmt.Sprintf("panic: %s at %s", f.ForwardedPanic, f.Location)
-	}
-	return f.Message
-}
-
-func outcomeStatus(o Outcome) lab.Status {
-	if o == Failed || o == Invalid {
-		return lab.Failed
-	}
-	return lab.Done
-}
-
-func outcomeDetail(res *Scenario) string {
-	switch res.Outcome {
-	case Passed:
-		return fmt.Sprintf("%d checks", len(res.Checks))
-	default:
-		return fmt.Sprintf("%s: %s", res.Outcome, res.Reason)
 	}
 }
 

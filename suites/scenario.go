@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/onsi/ginkgo/v2"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/sim"
@@ -24,8 +23,11 @@ type scenario struct {
 	predict sim.Prediction
 	rec     *recorder
 	step    atomic.Pointer[string]
-	before  []lab.Fault // in force when the scenario began
 	touched []objectRef
+
+	cleanups []cleanup // last in, first out
+	done     chan struct{}
+	end      context.CancelCauseFunc
 
 	gateways map[string]netip.Addr // of the mesh, by cluster
 }
@@ -37,7 +39,7 @@ type objectRef struct {
 }
 
 func newScenario(r *runner, sc *topologies.Scenario, suite string) *scenario {
-	s := &scenario{runner: r, spec: sc, rec: newRecorder(sc.Name, suite)}
+	s := &scenario{runner: r, spec: sc, rec: newRecorder(sc.Name, suite), done: make(chan struct{})}
 	if p := r.plan.Prediction(sc.Name); p != nil {
 		s.predict = *p
 	}
@@ -53,19 +55,31 @@ func invalid(format string, args ...any) error {
 	return &invalidError{fmt.Sprintf(format, args...)}
 }
 
-// play asks, judges the answers and tells Ginkgo. What ask returns is what
-// kept it from asking on; the checks that failed are the recorder's.
-func (s *scenario) play(spec ginkgo.SpecContext, ask func(*scenario, context.Context) error) {
-	ctx, cancel := context.WithCancelCause(spec)
-	defer cancel(nil)
-	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
-	defer stop()
+// play asks, judges the answers, and puts the world back, whatever happens.
+func (s *scenario) play(ctx context.Context, ask func(*scenario, context.Context) error) {
+	defer close(s.done)
 	s.event(lab.Started, "")
-
-	err := s.prepare(ctx)
-	if err == nil {
-		err = ask(s, ctx)
+	s.judge(ctx, s.askSafely(ctx, ask))
+	if err := s.cleanUp(ctx); err != nil {
+		s.rec.spoil(fmt.Sprintf("cleanup: %v", err))
 	}
+	res := s.rec.result()
+	s.event(outcomeStatus(res.Outcome), outcomeDetail(&res))
+}
+
+// askSafely makes an error of a panic.
+func (s *scenario) askSafely(ctx context.Context, ask func(*scenario, context.Context) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s: panic: %v\n%s", s.currentStep(), p, debug.Stack())
+		}
+	}()
+	return ask(s, ctx)
+}
+
+// judge decides how the scenario came out. err is what kept it from asking
+// on; the checks that failed are the recorder's.
+func (s *scenario) judge(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		err = errors.Join(fmt.Errorf("%s: interrupted: %w", s.currentStep(), context.Cause(ctx)), err)
 	}
@@ -73,32 +87,19 @@ func (s *scenario) play(spec ginkgo.SpecContext, ask func(*scenario, context.Con
 	switch failures := s.rec.failures(); {
 	case errors.Is(err, lab.ErrUnsupported):
 		s.rec.end(Skipped, err.Error())
-		ginkgo.Skip(err.Error())
 	case errors.As(err, &bad):
 		s.rec.end(Invalid, bad.why)
-		ginkgo.Fail(bad.why)
 	case err != nil || failures != "":
-		reason := s.explain(spec, failures, err)
-		s.rec.end(Failed, reason)
-		ginkgo.Fail(reason)
+		s.rec.end(Failed, s.explain(ctx, failures, err))
 	default:
 		s.rec.end(Passed, "")
 	}
 }
 
-func (s *scenario) prepare(ctx context.Context) error {
-	st, err := s.lab.State(ctx)
-	if err != nil {
-		return invalid("read the lab's state: %v", err)
-	}
-	s.before = st.Faults
-	return nil
-}
-
 // explain says what failed and what in the lab's own state accounts for it,
 // and keeps the objects concerned as they are now.
-func (s *scenario) explain(spec context.Context, failures string, err error) string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(spec), 10*time.Second)
+func (s *scenario) explain(ctx context.Context, failures string, err error) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	var parts []string
 	if failures != "" {
@@ -124,7 +125,6 @@ func (s *scenario) explain(spec context.Context, failures string, err error) str
 func (s *scenario) begin(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	s.step.Store(&text)
-	ginkgo.By(text)
 	s.event(lab.Progress, text)
 }
 
@@ -180,56 +180,30 @@ func (s *scenario) watch(ctx context.Context, what string, within time.Duration,
 // cleanupLimit bounds one cleanup: bringing a control plane back takes longest.
 const cleanupLimit = time.Minute
 
+// cleanup is something to put back when the scenario has ended.
+type cleanup struct {
+	what string
+	do   func(context.Context) error
+}
+
 // cleanup puts something back when the scenario has ended, however it ended.
 // Cleanups run last in, first out.
 func (s *scenario) cleanup(what string, do func(context.Context) error) {
-	ginkgo.DeferCleanup(func(ctx ginkgo.SpecContext) {
-		if err := do(ctx); err != nil {
-			ginkgo.Fail(fmt.Sprintf("%s: %v", what, err))
+	s.cleanups = append(s.cleanups, cleanup{what, do})
+}
+
+// cleanUp runs every cleanup. They don't end with the scenario's context: an
+// interrupted scenario is cleaned up too.
+func (s *scenario) cleanUp(ctx context.Context) error {
+	var errs []error
+	for _, c := range slices.Backward(s.cleanups) {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupLimit)
+		if err := c.do(limited); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", c.what, err))
 		}
-	}, ginkgo.NodeTimeout(cleanupLimit))
-}
-
-// inject puts faults in force beside those that were there before the
-// scenario, and returns the moment they were. They are healed at the end.
-func (s *scenario) inject(ctx context.Context, faults ...lab.Fault) (time.Time, error) {
-	s.cleanup("heal "+faults[0].String(), func(ctx context.Context) error { return s.lab.Apply(ctx, s.before) })
-	at := time.Now()
-	if err := s.lab.Apply(ctx, append(slices.Clone(s.before), faults...)); err != nil {
-		return at, fmt.Errorf("inject %s: %w", faults[0], err)
+		cancel()
 	}
-	for _, f := range faults {
-		s.rec.fault(at, lane(f), f.String())
-	}
-	return at, nil
-}
-
-// heal takes the scenario's faults away again.
-func (s *scenario) heal(ctx context.Context, f lab.Fault) (time.Time, error) {
-	at := time.Now()
-	if err := s.lab.Apply(ctx, s.before); err != nil {
-		return at, fmt.Errorf("heal %s: %w", f, err)
-	}
-	s.rec.fault(at, lane(f), "healed: "+f.String())
-	return at, nil
-}
-
-func lane(f lab.Fault) string {
-	switch {
-	case f.Node != "":
-		return f.Cluster + "/" + f.Node
-	case f.Cluster != "":
-		return f.Cluster
-	}
-	return strings.Join(f.Between, "↔")
-}
-
-// breakWorld does what inverting this scenario means, and keeps it in words
-// that the failure has to repeat.
-func (s *scenario) breakWorld(ctx context.Context, f lab.Fault) error {
-	s.rec.inverted(f.String())
-	_, err := s.inject(ctx, f)
-	return err
+	return errors.Join(errs...)
 }
 
 // patience is how long to wait for something to come true. An inverted

@@ -267,8 +267,7 @@ func (s *scenario) placedInThisRun() bool {
 		if sc.Placement == nil {
 			continue
 		}
-		placed = slices.ContainsFunc(s.result.Scenarios, func(r Scenario) bool { return r.Name == sc.Name && r.Outcome == Passed })
-		if !placed {
+		if placed = s.passed(sc.Name); !placed {
 			return false
 		}
 	}
