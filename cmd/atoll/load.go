@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
+	netlog "gvisor.dev/gvisor/pkg/log"
 	"k8s.io/klog/v2"
 	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -75,13 +76,14 @@ func loadTopology(file string) (*topologies.Topology, error) {
 	return nil, fmt.Errorf("%s: neither a file nor in the library (%s)", file, strings.Join(topologies.LibraryNames(), ", "))
 }
 
-// quietLibraries keeps the Kubernetes libraries from writing between our
+// quietLibraries keeps the libraries from writing between our
 // lines: what matters comes back as an error.
 func quietLibraries() {
 	klog.SetLogger(logr.Discard())
 	klog.LogToStderr(false)
 	klog.SetOutput(io.Discard)
 	ctrllog.SetLogger(logr.Discard())
+	netlog.SetTarget(netlog.GoogleEmitter{Writer: &netlog.Writer{Next: io.Discard}})
 	if os.Getenv("ATOLL_KLOG") != "" { // for whoever debugs atoll itself
 		klog.ClearLogger()
 		klog.LogToStderr(true)

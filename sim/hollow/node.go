@@ -161,8 +161,8 @@ func newKubelet(cfg NodeConfig, host *netstack.Host) *kubelet {
 	return k
 }
 
-func startKubelet(ctx context.Context, cfg NodeConfig, host *netstack.Host) (k *kubelet, err error) {
-	k = newKubelet(cfg, host)
+func startKubelet(ctx context.Context, cfg NodeConfig, host *netstack.Host) (_ *kubelet, err error) {
+	k := newKubelet(cfg, host)
 	defer func() {
 		if err != nil {
 			k.unplug()
