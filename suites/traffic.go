@@ -365,11 +365,11 @@ func (s *scenario) pooledTimes(later, first tally, from string) (checks []Check,
 func judgeTimes(cluster, kind string, took []time.Duration, want, tolerance time.Duration) (Check, Latency) {
 	m := median(took)
 	return Check{
-			What:     fmt.Sprintf("%s request to %s", kind, cluster),
-			Expected: fmt.Sprintf("%v ± %v", want, tolerance.Round(time.Millisecond)),
-			Seen:     fmt.Sprintf("median %v of %d", m.Round(100*time.Microsecond), len(took)),
-			OK:       len(took) > 0 && (m-want).Abs() <= tolerance,
-		}, Latency{To: cluster, Kind: kind, Expected: want, Median: m, Max: longest(took), Count: len(took)}
+		What:     fmt.Sprintf("%s request to %s", kind, cluster),
+		Expected: fmt.Sprintf("%v ± %v", want, tolerance.Round(time.Millisecond)),
+		Seen:     fmt.Sprintf("median %v of %d", m.Round(100*time.Microsecond), len(took)),
+		OK:       len(took) > 0 && (m-want).Abs() <= tolerance,
+	}, Latency{To: cluster, Kind: kind, Expected: want, Median: m, Max: longest(took), Count: len(took)}
 }
 
 // judgeRegions asks each answering pod for its environment, where the
