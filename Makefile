@@ -2,6 +2,8 @@
 GO        ?= go
 LINT      ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 REPORTS   ?= reports-out
+# Packages whose tests bring labs up: one after another, for they measure.
+LABS      := ./fixtures/embedded ./fixtures/stack/admin ./fixtures/stack/mesh ./suites
 TOPOLOGY  ?= topologies/three-regions.yaml
 
 .PHONY: help
@@ -18,7 +20,8 @@ binaries: ## find or build the Kubernetes binaries (about 5 minutes, once)
 
 .PHONY: test
 test: binaries ## every test, the embedded labs included
-	$(GO) test -timeout 20m ./...
+	$(GO) test -short ./...
+	KUBEBUILDER_ASSETS=$$($(GO) run ./cmd/atoll binaries -q) $(GO) test -timeout 20m -p 1 $(LABS)
 	cd examples/e2e-framework && $(GO) test -timeout 10m ./...
 	cd examples/ginkgo && $(GO) test -timeout 10m ./...
 
