@@ -110,8 +110,9 @@ func (k *canary) pods(ctx context.Context) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// canaryWithin bounds how long starting a few pods may take.
-const canaryWithin = 30 * time.Second
+// canaryWithin bounds how long starting a few pods may take: after an outage of
+// the API a kubelet looks again only now and then, half a minute apart at most.
+const canaryWithin = time.Minute
 
 // ready waits for n ready pods outside of one node (of all nodes, when empty).
 func (k *canary) ready(ctx context.Context, n int, notOn string) error {
