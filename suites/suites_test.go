@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -122,13 +123,22 @@ func up() error {
 func plan() (*sim.Plan, error) {
 	t, err := topologies.FromLibrary("two-clusters")
 	if *topologyFlag != "" {
-		t, err = topologies.Load(*topologyFlag)
+		t, err = topologies.Load(fromRoot(*topologyFlag))
 	}
 	if err != nil {
 		return nil, err
 	}
 	t.Metadata.Name = fmt.Sprintf("%s-test-%d", t.Metadata.Name, os.Getpid())
 	return fixtures.Plan(t, *seedFlag)
+}
+
+// fromRoot finds a file that is named from the repository's root, as one does
+// on the command line: go test runs in the package's folder.
+func fromRoot(file string) string {
+	if _, err := os.Stat(file); err != nil && !filepath.IsAbs(file) {
+		return filepath.Join("..", file)
+	}
+	return file
 }
 
 func printEvent(e lab.Event) {
