@@ -82,7 +82,8 @@ func (s *scenario) peering(ctx context.Context) error {
 	}
 	without := map[question]bool{}
 	for q, yes := range expected {
-		without[q] = yes && !(slices.Contains(cut, q.from) && slices.Contains(cut, q.to))
+		apart := slices.Contains(cut, q.from) && slices.Contains(cut, q.to)
+		without[q] = yes && !apart
 	}
 	s.judgePairs(ctx, "while cut: ", questions, without)
 

@@ -114,14 +114,14 @@ func (s *scenario) expectedDivision(t *template, i int, step topologies.Placemen
 func (s *scenario) converge(ctx context.Context, t *template, fleet *fleet, name string, start time.Time, want map[string]int, total int) error {
 	within := s.patience(convergeWithin + 20*s.longestRTT())
 	took, err := fleet.wait(ctx, "replicas "+division(want), start, within, func(got, _ map[string]int) bool { return maps.Equal(got, want) })
-	got, ready, _ := fleet.read()
+	got, _, _ := fleet.read()
 	if !s.checkTimed(name+": replicas on the members", division(want), division(got), err == nil, took) {
 		return t.whyNot(ctx)
 	}
 	s.rec.mark("members", fmt.Sprintf("%s placed after %v", division(want), took.Round(time.Millisecond)))
 
 	took, err = fleet.wait(ctx, "ready "+division(want), start, within, func(_, ready map[string]int) bool { return maps.Equal(ready, want) })
-	_, ready, _ = fleet.read()
+	_, ready, _ := fleet.read()
 	if !s.checkTimed(name+": ready on the members", division(want), division(ready), err == nil, took) {
 		return nil
 	}

@@ -87,7 +87,7 @@ func TestChoose(t *testing.T) {
 		if err != nil {
 			got = err.Error()
 		}
-		if got != c.want && !(err != nil && strings.HasPrefix(got, c.want)) {
+		if ok := got == c.want || err != nil && strings.HasPrefix(got, c.want); !ok {
 			t.Errorf("%+v: %q, want %q", c.opts, got, c.want)
 		}
 	}
