@@ -18,6 +18,8 @@ type link struct {
 	bad      bool       // Gilbert-Elliott
 	busy     []interval // when the transmitter is taken, sorted, disjoint
 	last     map[int]time.Time
+	state    float64   // of the jitter, in standard deviations
+	wobbled  time.Time // when it was so
 	counters Counters
 	dropped  [numCauses]uint64
 }
@@ -60,7 +62,7 @@ func (l *link) send(m *LinkModel, now, arrives time.Time, ingress, size int) (ti
 	delay := m.OneWay
 	if m.Jitter > 0 {
 		// 24 h of delay and 10 standard deviations of 24 h stay far from overflow.
-		delay = max(0, delay+time.Duration(clamp(l.rng.NormFloat64(), 10)*float64(m.Jitter)))
+		delay = max(0, delay+time.Duration(clamp(l.wobble(m, sent), 10)*float64(m.Jitter)))
 	}
 	at := sent.Add(delay)
 	if !m.Reorder {
@@ -74,6 +76,35 @@ func (l *link) send(m *LinkModel, now, arrives time.Time, ingress, size int) (ti
 	l.counters.Packets++
 	l.counters.Bytes += uint64(size)
 	return at, Delivered
+}
+
+// minMemory is the least correlation time of jitter.
+const minMemory = 20 * time.Millisecond
+
+// wobble returns the jitter of a packet that is sent at a time, in standard
+// deviations. Where jitter may reorder, every packet draws its own. Else each
+// would wait for the slowest before it, and a busy link would be slower than
+// it says; so there the jitter wanders as a queue on the way would: an
+// Ornstein-Uhlenbeck process, normal at any time, forgetting what it was in
+// ten times the deviation (20 ms at least). What waiting for the predecessor
+// adds is then below a fifth of the deviation.
+func (l *link) wobble(m *LinkModel, sent time.Time) float64 {
+	fresh := l.rng.NormFloat64()
+	if m.Reorder {
+		return fresh
+	}
+	since := sent.Sub(l.wobbled)
+	switch {
+	case l.wobbled.IsZero():
+		l.state = fresh
+	case since <= 0: // transit and direct traffic mix: no time has passed
+		return l.state
+	default:
+		keep := math.Exp(-float64(since) / float64(max(minMemory, 10*m.Jitter)))
+		l.state = keep*l.state + math.Sqrt(1-keep*keep)*fresh
+	}
+	l.wobbled = sent
+	return l.state
 }
 
 // clamp bounds a standard normal variable to ±limit.

@@ -220,6 +220,35 @@ func TestJitterStatistics(t *testing.T) {
 	}
 }
 
+// Without Reorder a busy link keeps its delay, though every packet waits for
+// its predecessor: the jitter wanders.
+func TestJitterInOrderKeepsTheDelay(t *testing.T) {
+	const n = 400_000
+	for _, gap := range []time.Duration{20 * time.Microsecond, time.Millisecond, 50 * time.Millisecond} {
+		e := must(t, twoSites(LinkModel{OneWay: 50 * time.Millisecond, Jitter: 5 * time.Millisecond}), 3)
+		var sum, squares float64
+		now, last := epoch, epoch
+		for range n {
+			now = now.Add(gap)
+			at := e.Send(now, udp(0)).At
+			if at.Before(last) {
+				t.Fatalf("gap %v: reordered", gap)
+			}
+			last = at
+			ms := float64(at.Sub(now)) / 1e6
+			sum += ms
+			squares += ms * ms
+		}
+		mean := sum / n
+		deviation := math.Sqrt(squares/n - mean*mean)
+		// 8 s of packets hold some 160 memories: the mean of so few is itself
+		// uncertain by 5 ms/√160·√2 ≈ 0.6 ms; waiting adds up to 1 ms.
+		if mean < 49 || mean > 52 || deviation < 4 || deviation > 6 {
+			t.Errorf("gap %v: mean %.3f ms, deviation %.3f ms; want 50 and 5", gap, mean, deviation)
+		}
+	}
+}
+
 // A transmitter shared by direct traffic and traffic in transit, which comes
 // in no order of arrival, never sends two packets at once.
 func TestTransmitterIsTakenOnce(t *testing.T) {

@@ -57,7 +57,7 @@ type Link struct {
 // LinkModel is what a link does to packets.
 type LinkModel struct {
 	OneWay  time.Duration // propagation delay
-	Jitter  time.Duration `json:",omitempty"` // standard deviation of a normal variation of OneWay, cut off at 0
+	Jitter  time.Duration `json:",omitempty"` // standard deviation of a normal variation of OneWay, cut off at 0; wanders unless Reorder
 	Reorder bool          `json:",omitempty"` // whether jitter may reorder; else a packet waits for its predecessor
 	Loss    LossModel
 	RateBps uint64        `json:",omitempty"` // bits per second; 0 is unlimited
