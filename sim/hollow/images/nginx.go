@@ -39,13 +39,11 @@ working. Further configuration is required.</p>
 }
 
 // Nginx stands for nginx with its default configuration: the files below
-// /usr/share/nginx/html on port 80 (NGINX_PORT changes it), an access log
-// on standard output.
+// /usr/share/nginx/html on port 80, an access log on standard output. As with
+// the real one, NGINX_PORT has no say: behind a Service named nginx it holds a
+// link (tcp://10.12.0.7:80).
 func Nginx(ctx context.Context, p *hollow.Process) error {
-	port := "80"
-	if p.Getenv("NGINX_PORT") != "" {
-		port = p.Getenv("NGINX_PORT")
-	}
+	const port = "80"
 	for _, a := range p.Args[1:] {
 		switch a {
 		case "-v", "-V":
