@@ -41,6 +41,7 @@ invert: build ## break each scenario's world: all must fail
 bench: ## the figures in docs/benchmarks.md
 	$(GO) test -run '^$$' -bench . -benchtime 5x -timeout 30m ./fixtures/embedded/...
 	$(GO) test -run '^$$' -bench . ./sim/...
+	$(GO) test -run '^$$' -bench . -benchtime 5x -timeout 30m ./cmd/atoll
 
 .PHONY: lint
 lint: ## vet, format, golangci-lint
