@@ -50,6 +50,9 @@ func (s *scenario) agentPartition(ctx context.Context) error {
 	if old[sc.Cluster] == 0 {
 		return invalid("%s has no replica of %s that could keep running", sc.Cluster, sc.Workload)
 	}
+	if err := s.awaitAgent(ctx, t.hub, sc.Cluster); err != nil {
+		return err
+	}
 	pods, err := s.podsOf(ctx, t, sc.Cluster)
 	if err != nil {
 		return err
@@ -189,6 +192,37 @@ func (s *scenario) samePods(ctx context.Context, t *template, member string, bef
 	}
 	s.check("pods of "+member+" keep running", fmt.Sprintf("%d of them ready", len(before)), seen, err == nil && kept == len(before))
 }
+
+// awaitAgent waits until a member is ready for the hub and its lease has just
+// been renewed: the window for noticing a silent agent counts from a renewal.
+func (s *scenario) awaitAgent(ctx context.Context, hub *cluster, name string) error {
+	renewed := func(ctx context.Context) (time.Time, error) {
+		l, err := hub.kube.CoordinationV1().Leases(memberLeases).Get(ctx, name, metav1.GetOptions{})
+		if err != nil || l.Spec.RenewTime == nil {
+			return time.Time{}, err
+		}
+		return l.Spec.RenewTime.Time, nil
+	}
+	first, err := renewed(ctx)
+	if err != nil {
+		return fmt.Errorf("hub: lease of %s: %w", name, err)
+	}
+	_, err = until(ctx, name+" ready for the hub, its lease renewed", catchUpWithin+2*s.plan.Timers.ClusterLease, func(ctx context.Context) (string, bool) {
+		ready, err := memberReady(ctx, hub, name)
+		if err != nil {
+			return short(err), false
+		}
+		last, err := renewed(ctx)
+		if err != nil {
+			return short(err), false
+		}
+		return fmt.Sprintf("Ready=%s, lease renewed at %s", ready, last.Format(time.TimeOnly)), ready == "True" && last.After(first)
+	})
+	return err
+}
+
+// memberLeases is the namespace of the hub where agents renew their leases.
+const memberLeases = "karmada-cluster"
 
 func memberReady(ctx context.Context, hub *cluster, name string) (string, error) {
 	o, err := hub.dyn.Resource(members).Get(ctx, name, metav1.GetOptions{})

@@ -194,7 +194,11 @@ func unreadyDeployments(ctx context.Context, c *cluster) string {
 	var bad []string
 	for i := range list.Items {
 		if d := &list.Items[i]; !deploymentReady(d) {
-			bad = append(bad, fmt.Sprintf("%s %d/%d", d.Name, d.Status.ReadyReplicas, replicasOf(d)))
+			text := fmt.Sprintf("%s %d/%d", d.Name, d.Status.ReadyReplicas, replicasOf(d))
+			if d.Status.ObservedGeneration < d.Generation {
+				text += fmt.Sprintf(" of generation %d, asked for %d", d.Status.ObservedGeneration, d.Generation)
+			}
+			bad = append(bad, text)
 		}
 	}
 	if len(bad) == 0 {

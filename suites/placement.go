@@ -248,6 +248,7 @@ func (t *template) withholdPolicy(ctx context.Context) error {
 		return err
 	}
 	api := t.hub.dyn.Resource(policies).Namespace(t.namespace)
+	replicas := t.replicas
 	t.s.cleanup("put policy "+t.policyName+" back", func(ctx context.Context) error {
 		fresh := p.DeepCopy()
 		for _, f := range []string{"resourceVersion", "uid", "creationTimestamp", "generation", "managedFields"} {
@@ -256,6 +257,8 @@ func (t *template) withholdPolicy(ctx context.Context) error {
 		_, err := api.Create(ctx, fresh, metav1.CreateOptions{})
 		return err
 	})
+	// Runs before the policy is back: the members never see what was asked meanwhile.
+	t.s.cleanup("scale "+t.name+" back", func(ctx context.Context) error { return t.setReplicas(ctx, replicas) })
 	t.s.rec.inverted("no PropagationPolicy " + t.policyName)
 	if err := api.Delete(ctx, t.policyName, metav1.DeleteOptions{}); err != nil {
 		return fmt.Errorf("withhold policy %s: %w", t.policyName, err)

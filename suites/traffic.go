@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	neturl "net/url"
 	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
@@ -24,6 +22,8 @@ const (
 	// they took too long, latencyAttempts times in all.
 	pooledRequests  = 40
 	latencyAttempts = 3
+	// coldRequests are the least that have a median worth judging.
+	coldRequests = 3
 	// requestLimit ends one request.
 	requestLimit = 5 * time.Second
 	// failoverWithin bounds how long the mesh may take to avoid a cluster
@@ -34,12 +34,6 @@ const (
 	latencySlack = 20 * time.Millisecond
 )
 
-// endpoints are who may answer.
-type endpoints struct {
-	ready map[string]int    // per cluster
-	home  map[string]string // the cluster of each pod
-}
-
 // traffic sends requests from a workload and looks at who answers, in what
 // proportion and how fast; then, if the file says so, with a cluster cut off.
 func (s *scenario) traffic(ctx context.Context) error {
@@ -49,6 +43,9 @@ func (s *scenario) traffic(ctx context.Context) error {
 		return err
 	}
 	s.begin("read the endpoints of %s", sc.To)
+	if err := s.settle(ctx, sc.To); err != nil {
+		return err
+	}
 	eps, err := s.findEndpoints(ctx, sc.To)
 	if err != nil {
 		return err
@@ -81,13 +78,10 @@ func (s *scenario) traffic(ctx context.Context) error {
 		n = defaultRequests
 	}
 	s.begin("send %d requests from %s", n, sc.From)
-	replies, err := sender.send(ctx, sc.To, n, s.patience(requestLimit))
+	first, eps, err := s.sendInProportion(ctx, sender, n, eps, expected)
 	if err != nil {
 		return err
 	}
-	first := count(replies, eps.home)
-	s.judgeAnswers(first, n, expected)
-	s.judgeProportion(first, eps, expected)
 	if s.opts.Invert {
 		return nil
 	}
@@ -132,58 +126,6 @@ func (s *scenario) findSender(ctx context.Context, place string) (*sender, error
 	return &sender{cluster: c, namespace: pod.Namespace, pod: pod.Name, container: pod.Spec.Containers[0].Name}, nil
 }
 
-// findEndpoints reads the service's endpoints from every cluster's own API.
-func (s *scenario) findEndpoints(ctx context.Context, url string) (*endpoints, error) {
-	service, namespace, err := serviceOf(url)
-	if err != nil {
-		return nil, err
-	}
-	eps := &endpoints{ready: map[string]int{}, home: map[string]string{}}
-	for _, cl := range s.plan.Clusters {
-		c, err := s.clients.cluster(cl.Name)
-		if err != nil {
-			return nil, err
-		}
-		list, err := c.kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{
-			LabelSelector: discoveryv1.LabelServiceName + "=" + service,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("%s: endpoints of %s: %w", cl.Name, service, err)
-		}
-		for _, slice := range list.Items {
-			s.touch(cl.Name, endpointSlices, namespace, slice.Name)
-			for _, e := range slice.Endpoints {
-				if e.TargetRef == nil || e.TargetRef.Kind != "Pod" {
-					continue
-				}
-				eps.home[e.TargetRef.Name] = cl.Name
-				if e.Conditions.Ready == nil || *e.Conditions.Ready {
-					eps.ready[cl.Name]++
-				}
-			}
-		}
-	}
-	return eps, nil
-}
-
-// serviceOf reads the Service out of a URL: "http://hello:5000" is hello in
-// the default namespace, "http://hello.shop.svc.cluster.local" is in shop.
-func serviceOf(url string) (name, namespace string, err error) {
-	u, err := neturl.Parse(url)
-	if err != nil {
-		return "", "", invalid("%v", err)
-	}
-	host := u.Hostname()
-	if _, err := netip.ParseAddr(host); err == nil || host == "" {
-		return "", "", invalid("%s does not name a Service", url)
-	}
-	parts := strings.Split(host, ".")
-	if len(parts) == 1 {
-		return parts[0], metav1.NamespaceDefault, nil
-	}
-	return parts[0], parts[1], nil
-}
-
 // expectedClusters are the file's, else the plan's, else all with endpoints.
 func (s *scenario) expectedClusters(eps *endpoints) []string {
 	if c := s.spec.Traffic.Expect.Clusters; len(c) > 0 {
@@ -198,22 +140,58 @@ func (s *scenario) expectedClusters(eps *endpoints) []string {
 	return sortedKeys(eps.ready)
 }
 
-func (s *scenario) judgeAnswers(t tally, n int, expected []string) {
-	s.check("requests answered", fmt.Sprintf("%d of %d", n, n), t.String(), t.failed == 0)
-	for _, c := range expected {
-		s.check("answers from "+c, "some", fmt.Sprint(t.byCluster[c]), t.byCluster[c] > 0)
-	}
-	for _, c := range sortedKeys(t.byCluster) {
-		if !slices.Contains(expected, c) {
-			s.check("answers from "+c, "none", fmt.Sprint(t.byCluster[c]), false)
+// sendInProportion sends the requests and judges who answered. A mesh learns
+// of new endpoints, and trusts those that failed again, in its own time, so
+// what is out of proportion is measured again for as long as a failover may
+// take; the checks say how often.
+func (s *scenario) sendInProportion(ctx context.Context, sender *sender, n int, eps *endpoints, expected []string) (tally, *endpoints, error) {
+	start := time.Now()
+	for attempt := 1; ; attempt++ {
+		replies, err := sender.send(ctx, s.spec.Traffic.To, n, s.patience(requestLimit))
+		if err != nil {
+			return tally{}, eps, err
 		}
+		t := count(replies, eps.home)
+		checks := append(answerChecks(t, n, expected), proportionCheck(t, eps, expected))
+		held := !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK })
+		if !held && time.Since(start) < failoverWithin && !s.opts.Invert {
+			s.event(lab.Progress, fmt.Sprintf("once more: %s of endpoints %s", t, division(eps.ready)))
+			if eps, err = s.findEndpoints(ctx, s.spec.Traffic.To); err != nil {
+				return t, eps, err
+			}
+			continue
+		}
+		for _, c := range checks {
+			s.checkTimed(c.What, c.Expected, c.Seen+timesMeasured(attempt), c.OK, time.Since(start))
+		}
+		s.judgePlannedShares(sharesOf(eps, expected))
+		return t, eps, nil
 	}
 }
 
-// judgeProportion holds the answers against the ready endpoints: Pearson's
-// chi-square may not exceed what chance exceeds in one run of a hundred. A
-// weighted round robin, which leaves little to chance, stays far below.
-func (s *scenario) judgeProportion(t tally, eps *endpoints, expected []string) {
+func timesMeasured(attempt int) string {
+	if attempt == 1 {
+		return ""
+	}
+	return fmt.Sprintf(" (measured %d times)", attempt)
+}
+
+// answerChecks judge who answered: all that are expected, and nobody else.
+func answerChecks(t tally, n int, expected []string) []Check {
+	checks := []Check{{What: "requests answered", Expected: fmt.Sprintf("%d of %d", n, n), Seen: t.String(), OK: t.failed == 0}}
+	for _, c := range expected {
+		checks = append(checks, Check{What: "answers from " + c, Expected: "some", Seen: fmt.Sprint(t.byCluster[c]), OK: t.byCluster[c] > 0})
+	}
+	for _, c := range sortedKeys(t.byCluster) {
+		if !slices.Contains(expected, c) {
+			checks = append(checks, Check{What: "answers from " + c, Expected: "none", Seen: fmt.Sprint(t.byCluster[c])})
+		}
+	}
+	return checks
+}
+
+// sharesOf are the ready endpoints' shares per cluster.
+func sharesOf(eps *endpoints, expected []string) map[string]float64 {
 	total := 0
 	for _, c := range expected {
 		total += eps.ready[c]
@@ -222,12 +200,21 @@ func (s *scenario) judgeProportion(t tally, eps *endpoints, expected []string) {
 	for _, c := range expected {
 		shares[c] = float64(eps.ready[c]) / float64(total)
 	}
+	return shares
+}
+
+// proportionCheck holds the answers against the ready endpoints: Pearson's
+// chi-square may not exceed what chance exceeds in one run of a hundred. A
+// weighted round robin, which leaves little to chance, stays far below.
+func proportionCheck(t tally, eps *endpoints, expected []string) Check {
+	shares := sharesOf(eps, expected)
 	x2, freedom := chiSquare(t.byCluster, shares)
 	limit := chiSquareLimit(freedom)
-	s.check("in proportion to ready endpoints ("+division(eps.ready)+")",
-		fmt.Sprintf("%s; χ² at most %.1f (99 %%)", sharesText(shares), limit),
-		fmt.Sprintf("%s; χ² %.1f", division(t.byCluster), x2), x2 <= limit)
-	s.judgePlannedShares(shares)
+	return Check{
+		What:     "in proportion to ready endpoints (" + division(eps.ready) + ")",
+		Expected: fmt.Sprintf("%s; χ² at most %.1f (99 %%)", sharesText(shares), limit),
+		Seen:     fmt.Sprintf("%s; χ² %.1f", division(t.byCluster), x2), OK: x2 <= limit,
+	}
 }
 
 // judgePlannedShares holds the endpoints against the plan: one of the
@@ -279,97 +266,6 @@ func sharesText(shares map[string]float64) string {
 		parts = append(parts, fmt.Sprintf("%s %.1f%%", c, 100*shares[c]))
 	}
 	return strings.Join(parts, ", ")
-}
-
-// judgeLatency holds the request times against the links: over a pooled
-// connection a request takes one round trip, over a new one three. The first
-// requests had to open connections; later ones find as many as there are
-// requests at once. A machine that is busy for a moment delays them, so they
-// are sent again, up to latencyAttempts times; the checks say how often.
-func (s *scenario) judgeLatency(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
-	var checks []Check
-	for attempt := 1; attempt <= latencyAttempts; attempt++ {
-		s.begin("send %d requests over pooled connections", pooledRequests)
-		replies, err := sender.send(ctx, s.spec.Traffic.To, pooledRequests, requestLimit)
-		if err != nil {
-			return err
-		}
-		var latency []Latency
-		checks, latency = s.pooledTimes(count(replies, eps.home), first, sender.cluster.name)
-		held := !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK })
-		if held || attempt == latencyAttempts {
-			for _, l := range latency {
-				s.rec.latency(l)
-			}
-			for i := range checks {
-				if attempt > 1 {
-					checks[i].Seen += fmt.Sprintf(" (measured %d times)", attempt)
-				}
-			}
-			break
-		}
-	}
-	for _, c := range checks {
-		s.checkTimed(c.What, c.Expected, c.Seen, c.OK, 0)
-	}
-	for _, c := range sortedKeys(first.took) {
-		if w := s.linkTo(sender.cluster.name, c); w.rtt > latencySlack {
-			// Handshakes take time of their own, all at once more so: it has
-			// to be nearer to three round trips than to two or four.
-			_, cold := warmAndCold(first.took[c], w.rtt)
-			if len(cold) > 0 {
-				check, latency := judgeTimes(c, "cold", cold, 3*w.rtt, max(3*w.tolerance+2*latencySlack, w.rtt/2))
-				s.checkTimed(check.What, check.Expected, check.Seen, check.OK, 0)
-				s.rec.latency(latency)
-			}
-		}
-	}
-	return nil
-}
-
-// linkTo is the way from the sender's cluster to one that answers. Within a
-// cluster there is none, and no time to pay.
-func (s *scenario) linkTo(from, to string) way {
-	if from == to {
-		return way{}
-	}
-	w, _ := s.way(from, to)
-	if p, ok := s.predict.Latency[to]; ok {
-		w.rtt = p.Warm
-	}
-	return w
-}
-
-// pooledTimes judges requests that found their connections open.
-func (s *scenario) pooledTimes(later, first tally, from string) (checks []Check, latency []Latency) {
-	for _, c := range sortedKeys(first.took) {
-		w := s.linkTo(from, c)
-		warm, again := later.took[c], []time.Duration(nil)
-		if w.rtt > latencySlack { // nearer, the two can't be told apart
-			warm, again = warmAndCold(later.took[c], w.rtt)
-		}
-		check, l := judgeTimes(c, "warm", warm, w.rtt, w.tolerance+latencySlack)
-		checks, latency = append(checks, check), append(latency, l)
-		if w.rtt > latencySlack {
-			checks = append(checks, Check{
-				What: "pooled connections to " + c, Expected: "most requests take one round trip",
-				Seen: fmt.Sprintf("%d of %d", len(warm), len(warm)+len(again)), OK: len(warm) > 0 && len(warm) >= 2*len(again),
-			})
-		}
-	}
-	return checks, latency
-}
-
-// judgeTimes holds the median of request times against what is expected. No
-// request at all is not as expected.
-func judgeTimes(cluster, kind string, took []time.Duration, want, tolerance time.Duration) (Check, Latency) {
-	m := median(took)
-	return Check{
-		What:     fmt.Sprintf("%s request to %s", kind, cluster),
-		Expected: fmt.Sprintf("%v ± %v", want, tolerance.Round(time.Millisecond)),
-		Seen:     fmt.Sprintf("median %v of %d", m.Round(100*time.Microsecond), len(took)),
-		OK:       len(took) > 0 && (m-want).Abs() <= tolerance,
-	}, Latency{To: cluster, Kind: kind, Expected: want, Median: m, Max: longest(took), Count: len(took)}
 }
 
 // judgeRegions asks each answering pod for its environment, where the

@@ -1,0 +1,97 @@
+package suites
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// judgeLatency holds the request times against the links: over a pooled
+// connection a request takes one round trip, over a new one three. The first
+// requests had to open connections; later ones find as many as there are
+// requests at once. A machine that is busy for a moment delays them, so they
+// are sent again, up to latencyAttempts times; the checks say how often.
+func (s *scenario) judgeLatency(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
+	var checks []Check
+	for attempt := 1; attempt <= latencyAttempts; attempt++ {
+		s.begin("send %d requests over pooled connections", pooledRequests)
+		replies, err := sender.send(ctx, s.spec.Traffic.To, pooledRequests, requestLimit)
+		if err != nil {
+			return err
+		}
+		var latency []Latency
+		checks, latency = s.pooledTimes(count(replies, eps.home), first, sender.cluster.name)
+		held := !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK })
+		if held || attempt == latencyAttempts {
+			for _, l := range latency {
+				s.rec.latency(l)
+			}
+			for i := range checks {
+				checks[i].Seen += timesMeasured(attempt)
+			}
+			break
+		}
+	}
+	for _, c := range checks {
+		s.checkTimed(c.What, c.Expected, c.Seen, c.OK, 0)
+	}
+	for _, c := range sortedKeys(first.took) {
+		if w := s.linkTo(sender.cluster.name, c); w.rtt > latencySlack {
+			// Handshakes take time of their own, all at once more so: it has
+			// to be nearer to three round trips than to two or four.
+			_, cold := warmAndCold(first.took[c], w.rtt)
+			if len(cold) >= coldRequests {
+				check, latency := judgeTimes(c, "cold", cold, 3*w.rtt, max(3*w.tolerance+2*latencySlack, w.rtt/2))
+				s.checkTimed(check.What, check.Expected, check.Seen, check.OK, 0)
+				s.rec.latency(latency)
+			}
+		}
+	}
+	return nil
+}
+
+// linkTo is the way from the sender's cluster to one that answers. Within a
+// cluster there is none, and no time to pay.
+func (s *scenario) linkTo(from, to string) way {
+	if from == to {
+		return way{}
+	}
+	w, _ := s.way(from, to)
+	if p, ok := s.predict.Latency[to]; ok {
+		w.rtt = p.Warm
+	}
+	return w
+}
+
+// pooledTimes judges requests that found their connections open.
+func (s *scenario) pooledTimes(later, first tally, from string) (checks []Check, latency []Latency) {
+	for _, c := range sortedKeys(first.took) {
+		w := s.linkTo(from, c)
+		warm, again := later.took[c], []time.Duration(nil)
+		if w.rtt > latencySlack { // nearer, the two can't be told apart
+			warm, again = warmAndCold(later.took[c], w.rtt)
+		}
+		check, l := judgeTimes(c, "warm", warm, w.rtt, w.tolerance+latencySlack)
+		checks, latency = append(checks, check), append(latency, l)
+		if w.rtt > latencySlack {
+			checks = append(checks, Check{
+				What: "pooled connections to " + c, Expected: "most requests take one round trip",
+				Seen: fmt.Sprintf("%d of %d", len(warm), len(warm)+len(again)), OK: len(warm) > 0 && len(warm) >= 2*len(again),
+			})
+		}
+	}
+	return checks, latency
+}
+
+// judgeTimes holds the median of request times against what is expected. No
+// request at all is not as expected.
+func judgeTimes(cluster, kind string, took []time.Duration, want, tolerance time.Duration) (Check, Latency) {
+	m := median(took)
+	return Check{
+		What:     fmt.Sprintf("%s request to %s", kind, cluster),
+		Expected: fmt.Sprintf("%v ± %v", want, tolerance.Round(time.Millisecond)),
+		Seen:     fmt.Sprintf("median %v of %d", m.Round(100*time.Microsecond), len(took)),
+		OK:       len(took) > 0 && (m-want).Abs() <= tolerance,
+	}, Latency{To: cluster, Kind: kind, Expected: want, Median: m, Max: longest(took), Count: len(took)}
+}
