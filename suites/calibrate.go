@@ -11,14 +11,12 @@ import (
 	"github.com/atoll-dev/atoll/fixtures/lab"
 )
 
-// Every link is measured with calibrationPings echoes, in calibrationBatches
-// interleaved series: one after another they would take 20 round trips. A
-// machine that is busy for a moment delays every packet, so a link that is
+// Every link is measured with calibrationPings echoes, in interleaved series:
+// one after another they would take 20 round trips. A machine that is busy for a moment delays every packet, so a link that is
 // out of tolerance is measured again, calibrationAttempts times in all; the
 // Result shows every attempt, and the last one counts.
 const (
 	calibrationPings    = 20
-	calibrationBatches  = 4
 	calibrationAttempts = 5
 )
 
@@ -88,7 +86,7 @@ func (r *runner) measure(from, to string) (Calibration, error) {
 	// The other end of the link measures too: its echoes go in the gaps of these.
 	offset := time.Duration(0)
 	if from > to {
-		offset = rtt / (2 * calibrationBatches)
+		offset = rtt / time.Duration(2*series(calibrationPings, rtt))
 	}
 	got, err := r.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, calibrationPings, rtt, offset)
 	if err != nil {
@@ -109,10 +107,7 @@ func (r *runner) measure(from, to string) (Calibration, error) {
 // long one they go in several series, spread over the round trip, so that no
 // two are on the way close to each other; the first goes after offset.
 func (r *runner) pings(ctx context.Context, from, to lab.Place, count int, rtt, offset time.Duration) ([]time.Duration, error) {
-	batches := calibrationBatches
-	if rtt < 20*time.Millisecond || count < 2*batches {
-		batches = 1
-	}
+	batches := series(count, rtt)
 	var mu sync.Mutex
 	var all []time.Duration
 	var errs []error
@@ -141,4 +136,10 @@ func (r *runner) pings(ctx context.Context, from, to lab.Place, count int, rtt, 
 	}
 	wg.Wait()
 	return all, errors.Join(errs...)
+}
+
+// series is in how many series echoes go over a way: 10 ms and more apart, and
+// at least two in each.
+func series(count int, rtt time.Duration) int {
+	return max(1, min(count/2, int(rtt/(10*time.Millisecond)), 10))
 }

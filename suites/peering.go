@@ -91,7 +91,9 @@ func (s *scenario) peering(ctx context.Context) error {
 	if _, err := s.heal(ctx, fault); err != nil {
 		return err
 	}
-	s.judgePairs(ctx, "healed: ", questions, expected)
+	// What the rules forbid is forbidden still, and silence takes longest to hear.
+	due := slices.DeleteFunc(slices.Clone(questions), func(q question) bool { return !expected[q] })
+	s.judgePairs(ctx, "healed: ", due, expected)
 	return nil
 }
 
