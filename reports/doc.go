@@ -5,7 +5,7 @@
 //	defer stop()
 //	…
 //	reports.Summary(os.Stdout, result, reports.SummaryOptions{Color: true})
-//	reports.Write("out", result, "bundle.tar")
+//	reports.Write("out", result, "bundle")
 //
 // Results belong on standard output, progress on standard error. Terminal,
 // Plain and JSON render the same events, so that none can tell another story

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -90,7 +91,7 @@ func (a *app) test(ctx context.Context, b backend, tf *testFlags, events *eventL
 	bundle := ""
 	if tf.reports != "" {
 		if verdict != nil {
-			if bundle, err = writeBundle(context.WithoutCancel(ctx), b, tf.reports, logFile.Name()); err != nil {
+			if bundle, err = writeBundle(context.WithoutCancel(ctx), b, tf.reports, result, logFile.Name()); err != nil {
 				fmt.Fprintf(a.stderr, "atoll: bundle: %v\n", err)
 			}
 		}
@@ -137,19 +138,49 @@ func judge(r *suites.Result) error {
 	return nil
 }
 
-// writeBundle collects what one needs to understand a failure, beside the
-// reports, and returns its name relative to them.
-func writeBundle(ctx context.Context, b backend, dir, suiteLog string) (string, error) {
+// writeBundle collects what one needs to understand a failure in a folder
+// beside the reports, and returns the folder's name relative to them.
+func writeBundle(ctx context.Context, b backend, dir string, r *suites.Result, suiteLog string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
+	const name = "bundle"
+	dir = filepath.Join(dir, name)
+	if err := os.RemoveAll(dir); err != nil { // of an earlier run
+		return "", err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	const name = "bundle.tar"
-	f, err := os.Create(filepath.Join(dir, name))
-	if err != nil {
-		return "", err
+	var errs []error
+	write := func(file string, data []byte, err error) {
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, file), data, 0o644)
+		}
+		errs = append(errs, err)
 	}
-	err = b.Logs(ctx, f)
-	return name, errors.Join(err, f.Close())
+	plan, err := json.MarshalIndent(r.Plan, "", "  ")
+	write("plan.json", plan, err)
+	links, err := json.MarshalIndent(r.Links, "", "  ")
+	write("wan.json", links, err)
+	events, err := json.MarshalIndent(r.Events, "", "  ")
+	write("events.json", events, err)
+	log, err := os.ReadFile(suiteLog)
+	write("suites.log", log, err)
+	for i := range r.Scenarios {
+		s := &r.Scenarios[i]
+		var objects strings.Builder
+		for _, o := range s.Objects {
+			fmt.Fprintf(&objects, "---\n# %s: %s\n%s", o.Cluster, o.Name, o.YAML)
+		}
+		if objects.Len() > 0 {
+			write("objects-"+s.Name+".yaml", []byte(objects.String()), nil)
+		}
+	}
+	// The control planes' and the pods' own logs, as the provider keeps them.
+	f, err := os.Create(filepath.Join(dir, "logs.tar"))
+	if err != nil {
+		return name, errors.Join(append(errs, err)...)
+	}
+	errs = append(errs, b.Logs(ctx, f), f.Close())
+	return name, errors.Join(errs...)
 }
