@@ -1,6 +1,6 @@
 # `make help` lists the targets.
 GO        ?= go
-LINT      ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOLANGCI  ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 REPORTS   ?= reports-out
 # Packages whose tests bring labs up: one after another, for they measure.
 LABS      := ./fixtures/embedded ./fixtures/stack/admin ./fixtures/stack/mesh ./suites
@@ -47,7 +47,7 @@ bench: ## the figures in docs/benchmarks.md
 lint: ## vet, format, golangci-lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w'; exit 1; }
 	$(GO) vet ./...
-	$(LINT) run
+	$(GOLANGCI) run
 
 .PHONY: cross
 cross: ## compile for every system and processor we support

@@ -98,7 +98,7 @@ func (a *app) runPlan(ctx context.Context, p lab.Provider, plan *sim.Plan, tf *t
 // serveLab answers for a lab on its socket, and says in the store that it is
 // ready. What it returns stops the answering.
 func serveLab(ctx context.Context, store lab.Store, record *lab.Record, b lab.Backend) (stop func(), err error) {
-	l, err := net.Listen("unix", record.Socket)
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", record.Socket)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func serveLab(ctx context.Context, store lab.Store, record *lab.Record, b lab.Ba
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		lab.Serve(ctx, b, l)
+		_ = lab.Serve(ctx, b, l) // ends with ctx; a lab that does not answer says so to whoever asks
 	}()
 	record.Ready = true
 	stop = func() { cancel(); <-done }

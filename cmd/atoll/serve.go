@@ -81,8 +81,8 @@ func serve(ctx context.Context, name, prov string, keep bool) (err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		line = append(line, '\n')
-		kept.Write(line)
-		parent.Write(line) // fails once the parent has left, which is as it should be
+		_, _ = kept.Write(line)
+		_, _ = parent.Write(line) // fails once the parent has left, which is as it should be
 	}
 
 	upCtx, cancel := context.WithCancelCause(ctx)

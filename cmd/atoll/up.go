@@ -116,7 +116,7 @@ func (a *app) up(ctx context.Context, store lab.Store, plan *sim.Plan, prov stri
 		return err
 	}
 	defer wordW.Close()
-	child := exec.Command(self, "serve", plan.Name, "--provider", prov, fmt.Sprintf("--keep=%v", keep))
+	child := exec.Command(self, "serve", plan.Name, "--provider", prov, fmt.Sprintf("--keep=%v", keep)) //nolint:noctx // it outlives this command
 	child.Stdout, child.Stderr = logFile, logFile
 	child.ExtraFiles = []*os.File{eventsW, wordR}
 	child.SysProcAttr = detached()
@@ -146,7 +146,7 @@ func (a *app) up(ctx context.Context, store lab.Store, plan *sim.Plan, prov stri
 	case failure != "":
 		return invalidError(errors.New(failure))
 	default:
-		return invalidError(fmt.Errorf("lab %s: its process ended before it was ready (%v); its log: %s", plan.Name, werr, tail(logFile.Name())))
+		return invalidError(fmt.Errorf("lab %s: its process ended before it was ready (%w); its log: %s", plan.Name, werr, tail(logFile.Name())))
 	}
 }
 

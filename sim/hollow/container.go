@@ -190,7 +190,7 @@ func (c *container) prepare(image Image) (*containerRun, func() (Program, error)
 			return nil, nil, nil, err
 		}
 	}
-	root.Mkdir("tmp")
+	_ = root.Mkdir("tmp") // an image may bring its own
 	mounts = append(mounts, mount{at: "bin", volume: p.k.bin(c.spec.Image, image), readOnly: true})
 	args := commandLine(image, c.spec, get)
 	runCtx, term := context.WithCancel(p.ctx)

@@ -241,7 +241,7 @@ func newContainerFS(root *memFS, mounts []mount) *containerFS {
 	sort.SliceStable(mounts, func(i, j int) bool { return len(mounts[i].at) > len(mounts[j].at) })
 	for _, m := range mounts {
 		// A mount point shows in the folder above it.
-		root.parents(m.at + "/x")
+		_ = root.parents(m.at + "/x")
 	}
 	return &containerFS{root: root, mounts: mounts}
 }

@@ -453,7 +453,7 @@ func (p *pod) resolver(host *netstack.Host, addr netip.Addr) *resolver {
 		r.search = append(r.search, d.Searches...)
 		for _, o := range d.Options {
 			if o.Name == "ndots" && o.Value != nil {
-				fmt.Sscan(*o.Value, &r.ndots)
+				_, _ = fmt.Sscan(*o.Value, &r.ndots)
 			}
 		}
 	}

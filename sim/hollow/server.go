@@ -47,7 +47,7 @@ func (k *kubelet) serve() error {
 		ErrorLog:          discardLog,
 		BaseContext:       func(net.Listener) context.Context { return k.ctx },
 	}
-	go srv.ServeTLS(l, "", "")
+	go func() { _ = srv.ServeTLS(l, "", "") }() // ends with its listener
 	context.AfterFunc(k.ctx, func() { srv.Close() })
 	return nil
 }
@@ -331,7 +331,7 @@ func (s streams) PortForward(ctx context.Context, _, _ string, port int32, strea
 	defer conn.Close()
 	go func() {
 		io.Copy(conn, stream)
-		closeWrite(conn)
+		_ = closeWrite(conn)
 	}()
 	_, err = io.Copy(stream, conn)
 	return err

@@ -238,7 +238,7 @@ func (v *podVolumes) mounts(c *corev1.Container, get func(string) (string, bool)
 		}
 		if tree := vol.tree.Load(); sub != "" && !tree.readOnly {
 			if _, err := tree.Open(cleanPath(sub)); err != nil {
-				tree.Mkdir(cleanPath(sub)) // as a kubelet does for a subPath
+				_ = tree.Mkdir(cleanPath(sub)) // as a kubelet does for a subPath
 			}
 		}
 		out = append(out, mount{at: at, subPath: cleanPath(sub), volume: vol, readOnly: m.ReadOnly})

@@ -158,7 +158,7 @@ func TestChoicesHangOnTheSeed(t *testing.T) {
 		}
 		return out
 	}
-	if draw(1) != draw(1) {
+	if draw(1) != draw(1) { //nolint:staticcheck // the second draw must be the same
 		t.Error("one seed, two sequences")
 	}
 	if draw(1) == draw(2) {

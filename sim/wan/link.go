@@ -45,7 +45,7 @@ func newLink(seed uint64, from, to string) *link {
 func (l *link) send(m *LinkModel, now, arrives time.Time, ingress, size int) (time.Time, Cause) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	cause := Delivered
+	var cause Cause
 	var sent time.Time
 	switch {
 	case m.Down:

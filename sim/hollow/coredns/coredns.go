@@ -88,7 +88,7 @@ func Program(ctx context.Context, p *hollow.Process) error {
 	timer := time.NewTimer(conf.lameduck)
 	defer timer.Stop()
 	select {
-	case <-s.failed: // the pod's network went first
+	case <-s.failed: //nolint:errcheck // the pod's network went first
 	case <-timer.C:
 	}
 	return nil

@@ -419,7 +419,7 @@ func (c *curl) headers(t *transfer, resp *http.Response) string {
 	if c.o.dumpHeader == "-" {
 		io.WriteString(c.p.Stdout, text)
 	} else if c.o.dumpHeader != "" {
-		hollow.WriteFile(c.p.Files, clean(c.o.dumpHeader), []byte(text), true)
+		_ = hollow.WriteFile(c.p.Files, clean(c.o.dumpHeader), []byte(text), true)
 	}
 	if c.o.include || c.o.head {
 		return text

@@ -325,7 +325,7 @@ func (o *curlOptions) request(target string) (*http.Request, error) {
 	if o.method != "" {
 		method = o.method
 	}
-	req, err := http.NewRequest(method, u.String(), nil)
+	req, err := http.NewRequest(method, u.String(), nil) //nolint:noctx // the caller binds it
 	if err != nil {
 		return nil, curlFail(3, "URL rejected: Malformed input to a URL function")
 	}

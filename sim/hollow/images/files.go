@@ -121,7 +121,7 @@ func tee(_ context.Context, p *hollow.Process) error {
 	for {
 		n, err := p.Stdin.Read(buf)
 		if n > 0 {
-			p.Stdout.Write(buf[:n])
+			_, _ = p.Stdout.Write(buf[:n])
 			for _, name := range names {
 				if err := hollow.WriteFile(p.Files, clean(name), buf[:n], true); err != nil {
 					return exit(1, "tee: %s", fileError(name, err))

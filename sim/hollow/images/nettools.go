@@ -72,7 +72,7 @@ func netcat(ctx context.Context, p *hollow.Process) error {
 	go func() {
 		io.Copy(c, p.Stdin)
 		if h, ok := c.(interface{ CloseWrite() error }); ok {
-			h.CloseWrite()
+			_ = h.CloseWrite()
 		}
 	}()
 	_, err = io.Copy(p.Stdout, c)

@@ -169,7 +169,7 @@ func (s *podinfo) routes() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.UserAgent(), "Mozilla") {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			podinfoPage.Execute(w, map[string]string{"Host": s.host, "Message": s.message, "Color": s.color})
+			_ = podinfoPage.Execute(w, map[string]string{"Host": s.host, "Message": s.message, "Color": s.color})
 			return
 		}
 		s.info(w, r)
@@ -266,7 +266,7 @@ func answer(w http.ResponseWriter, code int, v any) {
 		return
 	}
 	var out bytes.Buffer
-	json.Indent(&out, raw, "", "  ")
+	_ = json.Indent(&out, raw, "", "  ")
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)

@@ -150,7 +150,8 @@ func (s *interpreter) script(ctx context.Context, r io.Reader, name string, opti
 }
 
 func shellExit(ctx context.Context, err error) error {
-	if status, ok := interp.IsExitStatus(err); ok {
+	var status interp.ExitStatus
+	if errors.As(err, &status) {
 		if status == 0 {
 			return nil
 		}
@@ -176,6 +177,7 @@ func (s *interpreter) interactive(ctx context.Context, options []string) error {
 	prompt("/ # ")
 	var last error
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
+	//nolint:staticcheck // its successor cannot tell an incomplete line from a complete one
 	err = parser.Interactive(s.p.Stdin, func(stmts []*syntax.Stmt) bool {
 		if parser.Incomplete() {
 			prompt("> ")
