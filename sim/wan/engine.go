@@ -19,6 +19,9 @@ type Engine struct {
 	index map[[2]string]int
 	links []*link // append only; indices are those of Counters
 
+	tapsMu sync.Mutex // held while taps change
+	taps   atomic.Pointer[taps]
+
 	pairsMu sync.RWMutex
 	pairs   map[[2]string]*pairTotal
 }
@@ -93,9 +96,13 @@ func (e *Engine) Table() *Table { return e.now.Load().Table }
 // neither changes nor keeps the packet.
 func (e *Engine) Send(now time.Time, packet []byte) Verdict {
 	f := e.now.Load()
+	seen := e.taps.Load() // nil unless somebody watches
 	h, ok := parse(packet)
 	if !ok {
 		e.total(f, pair{-1, -1}).dropped[Malformed].Add(1)
+		if seen != nil {
+			seen.show(f, pair{-1, -1}, nil, Sighting{Enters: now, Cause: Malformed, Packet: packet})
+		}
 		return Verdict{Cause: Malformed, Link: -1}
 	}
 	src, dst := f.find(h.src), f.find(h.dst)
@@ -112,6 +119,9 @@ func (e *Engine) Send(now time.Time, packet []byte) Verdict {
 	total := e.total(f, clusters)
 	if src < 0 || dst < 0 {
 		total.dropped[NoSite].Add(1)
+		if seen != nil {
+			seen.show(f, clusters, nil, Sighting{Enters: now, Cause: NoSite, Packet: packet})
+		}
 		return Verdict{Cause: NoSite, Link: -1}
 	}
 	p, cause := f.route(src, dst, h.dst)
@@ -120,13 +130,20 @@ func (e *Engine) Send(now time.Time, packet []byte) Verdict {
 	}
 	if cause != Delivered {
 		total.dropped[cause].Add(1)
+		if seen != nil {
+			seen.show(f, clusters, nil, Sighting{Enters: now, Cause: cause, Packet: packet})
+		}
 		return Verdict{Cause: cause, Link: -1}
 	}
 	v := Verdict{At: now, Link: direct}
 	for _, hop := range p.hops[:p.n] {
 		w := f.ways[hop]
+		enters := v.At
 		v.At, v.Cause = w.link.send(w.model, now, v.At, v.Link, len(packet))
 		v.Link = w.index
+		if seen != nil {
+			seen.show(f, clusters, &w, Sighting{Enters: enters, Leaves: v.At, Cause: v.Cause, Packet: packet})
+		}
 		if v.Cause != Delivered {
 			total.dropped[v.Cause].Add(1)
 			return v
