@@ -1,0 +1,540 @@
+package drivertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/atoll-dev/atoll/sim/wan"
+)
+
+// Open makes the driver under test in the router's namespace, with the policy
+// in force.
+type Open func(t *testing.T, n *Network, p wan.Policy) wan.Driver
+
+const (
+	westEast = 20 * time.Millisecond
+	eastWest = 5 * time.Millisecond
+	// late is how much later than it should a packet may come in the median,
+	// on a machine that is busy with something else. How precise a driver is,
+	// a benchmark tells.
+	late = 10 * time.Millisecond
+	// patience bounds what should come at once.
+	patience = 10 * time.Second
+)
+
+// Run holds a driver against the contract. What the driver refuses
+// (errors.ErrUnsupported) is skipped, with its reason.
+func Run(t *testing.T, open Open) {
+	Require(t)
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, *lab)
+	}{
+		{"delay of each direction", testDelay},
+		{"the link within a region", testImplicit},
+		{"TCP", testTCP},
+		{"local traffic stays out", testLocal},
+		{"rate", testRate},
+		{"loss", testLoss},
+		{"a cut link", testCut},
+		{"clusters that are not peered", testUnpeered},
+		{"rules are stateful", testRules},
+		{"another policy in a burst", testSwap},
+		{"a policy that is none", testInvalid},
+		{"nothing crosses before Run", testBeforeRun},
+		{"nothing crosses after Run", testAfterRun},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := NewNetwork(t)
+			c.test(t, &lab{t: t, n: n, a: n.Sites[0], b: n.Sites[1], c: n.Sites[2], open: open})
+		})
+	}
+}
+
+// lab is a network and its driver.
+type lab struct {
+	t       *testing.T
+	n       *Network
+	a, b, c *Site
+	open    Open
+	d       wan.Driver
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+// start opens the driver and runs it until the test ends.
+func (l *lab) start(p wan.Policy) {
+	l.t.Helper()
+	l.make(p)
+	l.run()
+}
+
+func (l *lab) make(p wan.Policy) {
+	l.t.Helper()
+	l.d = l.open(l.t, l.n, p)
+	l.t.Cleanup(func() {
+		if err := l.d.Close(); err != nil {
+			l.t.Errorf("close: %v", err)
+		}
+		if err := l.d.Close(); err != nil {
+			l.t.Errorf("close again: %v", err)
+		}
+	})
+}
+
+func (l *lab) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.stop, l.ended = cancel, make(chan error, 1)
+	go func() { l.ended <- l.d.Run(ctx) }()
+	l.t.Cleanup(func() { l.end() })
+}
+
+// end stops the driver; twice does nothing.
+func (l *lab) end() {
+	l.stop()
+	if err, ok := <-l.ended; ok {
+		close(l.ended)
+		if err != nil {
+			l.t.Errorf("run: %v", err)
+		}
+	}
+}
+
+// apply puts a policy in force; a refusal skips the test.
+func (l *lab) apply(p wan.Policy) {
+	l.t.Helper()
+	switch err := l.d.Apply(context.Background(), p); {
+	case errors.Is(err, errors.ErrUnsupported):
+		l.t.Skip(err)
+	case err != nil:
+		l.t.Fatalf("apply: %v", err)
+	}
+}
+
+// link returns the counters of a link.
+func (l *lab) link(from, to string) wan.Counters {
+	l.t.Helper()
+	all, err := l.d.Counters()
+	if err != nil {
+		l.t.Fatalf("counters: %v", err)
+	}
+	for _, c := range all {
+		if c.From == from && c.To == to {
+			return c
+		}
+	}
+	return wan.Counters{From: from, To: to}
+}
+
+// await waits until a condition holds.
+func (l *lab) await(what string, holds func() bool) {
+	l.t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			l.t.Fatalf("%s: not within %v", what, patience)
+		}
+	}
+}
+
+// warm sends datagrams until one arrives: neighbours are then resolved.
+func (l *lab) warm(s *Sender, to *Sink) {
+	l.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if err := s.Send(to.Addr, 16); err != nil {
+			l.t.Fatalf("send: %v", err)
+		}
+		if _, err := to.Receive(time.Now().Add(200 * time.Millisecond)); err == nil {
+			for { // what else was on its way
+				if _, err := to.Receive(time.Now().Add(50 * time.Millisecond)); err != nil {
+					return
+				}
+			}
+		}
+	}
+	l.t.Fatalf("nothing arrives at %v within %v", to.Addr, patience)
+}
+
+// expectDelay sends count datagrams and holds their delays against one.
+func (l *lab) expectDelay(from *Namespace, src netip.Addr, to *Namespace, dst netip.Addr, want time.Duration) {
+	l.t.Helper()
+	const count = 21
+	sink, sender := NewSink(l.t, to, dst), NewSender(l.t, from, src)
+	l.warm(sender, sink)
+	var got []Arrival
+	for range count {
+		if err := sender.Send(sink.Addr, 64); err != nil {
+			l.t.Fatalf("send: %v", err)
+		}
+		got = append(got, sink.Collect(1, patience)...)
+	}
+	if len(got) != count {
+		l.t.Fatalf("%v→%v: %d of %d arrived", src, dst, len(got), count)
+	}
+	d := Delays(got)
+	if d[0] < want || d[count/2] > want+late {
+		l.t.Errorf("%v→%v takes %v to %v, median %v; want %v, never less, %v more in the median at most",
+			src, dst, d[0], d[count-1], d[count/2], want, late)
+	}
+}
+
+func testDelay(t *testing.T, l *lab) {
+	l.start(l.n.Policy(westEast, eastWest))
+	for _, c := range []struct {
+		name     string
+		from, to *Site
+		src, dst netip.Addr
+		want     time.Duration
+	}{
+		{"nodes IPv4", l.a, l.b, l.a.Addr4, l.b.Addr4, westEast},
+		{"nodes IPv6", l.a, l.b, l.a.Addr6, l.b.Addr6, westEast},
+		{"pods IPv4", l.a, l.b, l.a.Pod4, l.b.Pod4, westEast},
+		{"pods IPv6", l.a, l.b, l.a.Pod6, l.b.Pod6, westEast},
+		{"back IPv4", l.b, l.a, l.b.Addr4, l.a.Addr4, eastWest},
+		{"back IPv6", l.b, l.a, l.b.Pod6, l.a.Pod6, eastWest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sub := *l
+			sub.t = t
+			before := l.link(c.from.Region, c.to.Region)
+			sub.expectDelay(c.from.Node, c.src, c.to.Node, c.dst, c.want)
+			after := l.link(c.from.Region, c.to.Region)
+			if n := after.Packets - before.Packets; n < 21 {
+				t.Errorf("the link counted %d packets, at least 21 crossed it", n)
+			}
+			if n := after.Bytes - before.Bytes; n < 21*(64+28) {
+				t.Errorf("the link counted %d bytes, at least %d crossed it", n, 21*(64+28))
+			}
+		})
+	}
+}
+
+func testImplicit(t *testing.T, l *lab) {
+	l.start(l.n.Policy(westEast, eastWest))
+	l.expectDelay(l.a.Node, l.a.Addr4, l.c.Node, l.c.Addr4, wan.ImplicitOneWay)
+	if c := l.link("west", "west"); c.Packets < 21 {
+		t.Errorf("the link within west counted %d packets, at least 21 crossed it", c.Packets)
+	}
+}
+
+func testTCP(t *testing.T, l *lab) {
+	l.start(l.n.Policy(westEast, eastWest))
+	for _, addr := range []netip.Addr{l.b.Addr4, l.b.Pod6} {
+		ln, err := l.b.Node.Listen(netip.AddrPortFrom(addr, 0).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		const size = 8 << 20
+		sum := make(chan [2]uint64, 1)
+		go func() {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			n, digest := digest(c)
+			sum <- [2]uint64{n, digest}
+		}()
+		before := time.Now()
+		c, err := l.a.Node.Dial(ln.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(before); took < westEast+eastWest {
+			t.Errorf("connected to %v in %v, a round trip is %v", addr, took, westEast+eastWest)
+		}
+		want, err := pour(c, size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+		select {
+		case got := <-sum:
+			if got != [2]uint64{size, want} {
+				t.Errorf("received %d bytes with sum %x, sent %d with %x", got[0], got[1], size, want)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%d bytes did not arrive within %v", size, patience)
+		}
+	}
+}
+
+func testLocal(t *testing.T, l *lab) {
+	l.start(l.n.Policy(westEast, eastWest))
+	// The pods of the second node are behind it: the router turns the packets round.
+	sink, sender := NewSink(t, l.a.Second, l.a.SecondPod4), NewSender(t, l.a.Node, l.a.Addr4)
+	l.warm(sender, sink)
+	const count = 21
+	for range count {
+		if err := sender.Send(sink.Addr, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := sink.Collect(count, patience); len(got) != count {
+		t.Fatalf("%d of %d arrived", len(got), count)
+	}
+	all, err := l.d.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all {
+		if c.Packets > 0 || len(c.Dropped) > 0 {
+			t.Errorf("the link %s→%s counted %d packets, drops %v: only local traffic flowed", c.From, c.To, c.Packets, c.Dropped)
+		}
+	}
+}
+
+func testRate(t *testing.T, l *lab) {
+	const (
+		bps, size, count = 20_000_000, 1200, 200
+		wire             = size + 28 // UDP and IPv4 headers
+	)
+	l.start(l.n.Policy(westEast, eastWest))
+	p := l.n.Policy(westEast, eastWest)
+	p.Links[0].RateBps, p.Links[0].Queue = bps, time.Second
+	l.apply(p)
+	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
+	l.warm(sender, sink)
+	for range count {
+		if err := sender.Send(sink.Addr, size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := sink.Collect(count, patience)
+	if len(got) != count {
+		t.Fatalf("%d of %d arrived", len(got), count)
+	}
+	// What came after the first was sent at the rate behind it.
+	want := time.Duration((count - 1) * wire * 8 * int(time.Second) / bps)
+	if took := got[count-1].Came - got[0].Sent - westEast; took < want || took > want+10*late {
+		t.Errorf("a burst of %d packets of %d bytes took %v at %d bit/s, want %v", count, wire, took, bps, want)
+	}
+}
+
+func testLoss(t *testing.T, l *lab) {
+	const count, loss = 2000, .1
+	l.start(l.n.Policy(westEast, eastWest))
+	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
+	l.warm(sender, sink)
+	p := l.n.Policy(westEast, eastWest)
+	p.Links[0].Loss = wan.LossModel{Good: loss}
+	l.apply(p)
+	before := l.link("west", "east")
+	arrived := make(chan int, 1)
+	go func() { arrived <- len(sink.Collect(count, 2*time.Second)) }()
+	for i := range count {
+		if err := sender.Send(sink.Addr, 64); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 49 {
+			time.Sleep(time.Millisecond) // no queue on the way may overflow
+		}
+	}
+	got := <-arrived
+	// Five standard deviations: wrong once in two million runs.
+	want, slack := count*(1-loss), 5*math.Sqrt(count*loss*(1-loss))
+	if math.Abs(float64(got)-want) > slack {
+		t.Errorf("%d of %d arrived at %v%% loss, want %.0f ± %.0f", got, count, loss*100, want, slack)
+	}
+	after := l.link("west", "east")
+	if n := after.Packets - before.Packets; n != uint64(got) {
+		t.Errorf("the link counted %d delivered, %d arrived", n, got)
+	}
+	if n := after.Dropped[wan.Lost] - before.Dropped[wan.Lost]; n != uint64(count-got) {
+		t.Errorf("the link counted %d lost, %d did not arrive", n, count-got)
+	}
+}
+
+// expectSilence sends datagrams that must not arrive, and then waits for one
+// that was sent after them to cross between two others: it shows that they
+// had their time.
+func (l *lab) expectSilence(sender *Sender, sink *Sink, witness func()) {
+	l.t.Helper()
+	for range 10 {
+		// A driver that rejects has the socket told of it: that is an answer too.
+		_ = sender.Send(sink.Addr, 64)
+	}
+	witness()
+	if got := sink.Collect(1, 100*time.Millisecond); len(got) > 0 {
+		l.t.Errorf("a packet crossed from %v to %v", got[0].From, sink.Addr)
+	}
+}
+
+func testCut(t *testing.T, l *lab) {
+	p := l.n.Policy(westEast, eastWest)
+	l.start(p)
+	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
+	l.warm(sender, sink)
+	p.Links[0].Down = true
+	l.apply(p)
+	l.expectSilence(sender, sink, func() {
+		l.await("the cut link counts 10 drops", func() bool { return l.link("west", "east").Dropped[wan.LinkDown] >= 10 })
+	})
+	// The other direction is whole.
+	l.expectDelay(l.b.Node, l.b.Addr4, l.a.Node, l.a.Addr4, eastWest)
+	l.apply(l.n.Policy(westEast, eastWest))
+	l.warm(sender, sink)
+}
+
+func testUnpeered(t *testing.T, l *lab) {
+	p := l.n.Policy(westEast, eastWest)
+	l.start(p)
+	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
+	l.warm(sender, sink)
+	p.Peerings = p.Peerings[1:]
+	l.apply(p)
+	other, back := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.c.Node, l.c.Addr4)
+	l.expectSilence(sender, sink, func() { l.warm(back, other) })
+}
+
+func testRules(t *testing.T, l *lab) {
+	p := l.n.Policy(westEast, eastWest)
+	l.start(p)
+	open, err := l.b.Node.Listen(netip.AddrPortFrom(l.b.Addr4, 443).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shut, err := l.b.Node.Listen(netip.AddrPortFrom(l.b.Addr4, 444).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := l.a.Node.Listen(netip.AddrPortFrom(l.a.Addr4, 443).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ln := range []io.Closer{open, shut, back} {
+		defer ln.Close()
+	}
+	p.Rules = []wan.Rule{
+		{From: "a", To: "b", Ports: []wan.Port{{Protocol: wan.TCP, Number: 443}}},
+		{From: "b", To: "a"},
+	}
+	l.apply(p)
+	c, err := l.a.Node.Dial(open.Addr().String(), patience)
+	if err != nil {
+		t.Fatalf("the admitted port: %v", err)
+	}
+	defer c.Close()
+	const short = 500 * time.Millisecond
+	if c, err := l.a.Node.Dial(shut.Addr().String(), short); err == nil {
+		_ = c.Close()
+		t.Error("connected to a port that no rule admits")
+	}
+	if c, err := l.b.Node.Dial(back.Addr().String(), short); err == nil {
+		_ = c.Close()
+		t.Error("connected against the direction of the rules")
+	}
+	if _, err := l.c.Node.Dial(shut.Addr().String(), patience); err != nil {
+		t.Errorf("a cluster that no rule names: %v", err)
+	}
+}
+
+func testSwap(t *testing.T, l *lab) {
+	const count = 400
+	l.start(l.n.Policy(westEast, eastWest))
+	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
+	l.warm(sender, sink)
+	arrived := make(chan []Arrival, 1)
+	go func() { arrived <- sink.Collect(count, patience) }()
+	var swapped time.Duration
+	for i := range count {
+		if i == count/2 {
+			l.apply(l.n.Policy(3*westEast, eastWest))
+			swapped = time.Since(start)
+		}
+		if err := sender.Send(sink.Addr, 64); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	got := <-arrived
+	if len(got) != count {
+		t.Fatalf("%d of %d arrived: a swap of policies loses nothing", len(got), count)
+	}
+	for _, a := range got {
+		if a.Sent > swapped && a.Delay < 3*westEast {
+			t.Fatalf("packet %d, sent %v after the swap, took %v, want %v", a.Seq, a.Sent-swapped, a.Delay, 3*westEast)
+		}
+		if a.Delay < westEast {
+			t.Fatalf("packet %d took %v, want %v", a.Seq, a.Delay, westEast)
+		}
+	}
+}
+
+func testInvalid(t *testing.T, l *lab) {
+	p := l.n.Policy(westEast, eastWest)
+	l.start(p)
+	p.Peerings = append([]wan.Peering{{A: "a", B: "nowhere"}}, p.Peerings...)
+	if err := l.d.Apply(context.Background(), p); err == nil {
+		t.Error("a peering with a cluster that is not there was accepted")
+	}
+	l.expectDelay(l.a.Node, l.a.Addr4, l.b.Node, l.b.Addr4, westEast)
+}
+
+func testBeforeRun(t *testing.T, l *lab) {
+	l.make(l.n.Policy(westEast, eastWest))
+	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
+	local, near := NewSink(t, l.a.Second, l.a.SecondPod4), NewSender(t, l.a.Node, l.a.Addr4)
+	// Local traffic, which the router turns round, shows that it is there.
+	l.expectSilence(sender, sink, func() { l.warm(near, local) })
+	l.run()
+	l.warm(sender, sink)
+}
+
+func testAfterRun(t *testing.T, l *lab) {
+	l.start(l.n.Policy(westEast, eastWest))
+	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
+	local, near := NewSink(t, l.a.Second, l.a.SecondPod4), NewSender(t, l.a.Node, l.a.Addr4)
+	l.warm(sender, sink)
+	l.end()
+	l.expectSilence(sender, sink, func() { l.warm(near, local) })
+	if err := l.d.Close(); err != nil {
+		t.Fatalf("close: %v", err)
+	}
+	l.expectSilence(sender, sink, func() { l.warm(near, local) })
+}
+
+// pour writes size bytes that differ from place to place, and returns their sum.
+func pour(w io.Writer, size int) (sum uint64, err error) {
+	b := make([]byte, 64<<10)
+	x := uint64(1)
+	for size > 0 {
+		for i := range b {
+			x = x*6364136223846793005 + 1442695040888963407
+			b[i] = byte(x >> 56)
+		}
+		part := b[:min(size, len(b))]
+		if _, err := w.Write(part); err != nil {
+			return 0, fmt.Errorf("write: %w", err)
+		}
+		sum = add(sum, part)
+		size -= len(part)
+	}
+	return sum, nil
+}
+
+// digest reads to the end.
+func digest(r io.Reader) (n, sum uint64) {
+	b := make([]byte, 64<<10)
+	for {
+		k, err := r.Read(b)
+		n += uint64(k)
+		sum = add(sum, b[:k])
+		if err != nil {
+			return n, sum
+		}
+	}
+}
+
+func add(sum uint64, b []byte) uint64 {
+	for _, c := range b {
+		sum = sum*31 + uint64(c)
+	}
+	return sum
+}

@@ -1,0 +1,118 @@
+package drivertest
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"testing"
+	"time"
+)
+
+// start is what datagrams tell their time from. Both ends are of this
+// process, so that one clock measures one-way delays.
+var start = time.Now()
+
+// Sink is a UDP socket that receives a [Sender]'s datagrams.
+type Sink struct {
+	conn *net.UDPConn
+	Addr netip.AddrPort
+}
+
+// Arrival is a datagram that came.
+type Arrival struct {
+	Seq   uint64
+	From  netip.AddrPort
+	Sent  time.Duration // since the process began
+	Came  time.Duration
+	Size  int
+	Delay time.Duration
+}
+
+// NewSink listens on an address of a namespace.
+func NewSink(t testing.TB, ns *Namespace, addr netip.Addr) *Sink {
+	t.Helper()
+	conn, err := ns.ListenUDP(netip.AddrPortFrom(addr, 0).String())
+	if err != nil {
+		t.Fatalf("listen on %v: %v", addr, err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetReadBuffer(8 << 20) // capped by the kernel; what is lost for it is told by the sequence
+	return &Sink{conn, conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+}
+
+// Receive waits for the next datagram, until the deadline at most.
+func (s *Sink) Receive(deadline time.Time) (Arrival, error) {
+	var b [65536]byte
+	_ = s.conn.SetReadDeadline(deadline)
+	n, from, err := s.conn.ReadFromUDPAddrPort(b[:])
+	came := time.Since(start)
+	if err != nil {
+		return Arrival{}, err
+	}
+	if n < 16 {
+		return Arrival{}, fmt.Errorf("a datagram of %d bytes", n)
+	}
+	a := Arrival{
+		Seq: binary.BigEndian.Uint64(b[:]), Sent: time.Duration(binary.BigEndian.Uint64(b[8:])),
+		From: from, Came: came, Size: n,
+	}
+	a.Delay = came - a.Sent
+	return a, nil
+}
+
+// Collect receives until n have come or the time is over.
+func (s *Sink) Collect(n int, within time.Duration) []Arrival {
+	var out []Arrival
+	deadline := time.Now().Add(within)
+	for len(out) < n {
+		a, err := s.Receive(deadline)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err == nil {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Sender is a UDP socket that sends numbered, dated datagrams.
+type Sender struct {
+	conn *net.UDPConn
+	seq  uint64
+}
+
+// NewSender opens a socket on an address of a namespace.
+func NewSender(t testing.TB, ns *Namespace, addr netip.Addr) *Sender {
+	t.Helper()
+	conn, err := ns.ListenUDP(netip.AddrPortFrom(addr, 0).String())
+	if err != nil {
+		t.Fatalf("open a socket on %v: %v", addr, err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &Sender{conn: conn}
+}
+
+// Send sends one datagram with size bytes of payload, 16 at least.
+func (s *Sender) Send(to netip.AddrPort, size int) error {
+	b := make([]byte, max(16, size))
+	binary.BigEndian.PutUint64(b, s.seq)
+	binary.BigEndian.PutUint64(b[8:], uint64(time.Since(start)))
+	s.seq++
+	_, err := s.conn.WriteToUDPAddrPort(b, to)
+	return err
+}
+
+// Delays are the arrivals' delays, sorted.
+func Delays(as []Arrival) []time.Duration {
+	out := make([]time.Duration, len(as))
+	for i, a := range as {
+		out[i] = a.Delay
+	}
+	slices.Sort(out)
+	return out
+}
