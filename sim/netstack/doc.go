@@ -15,13 +15,15 @@
 // packet. What stays in its site is delivered at once; the rest is held until
 // the moment the engine names. A packet that may not pass is dropped without
 // an answer, as security lists do: a connection to a forbidden place times out.
+// Only a link that rejects answers, by ICMP: there a connection fails at once.
 //
 // Beside hosts there are the two translators of a Kubernetes cluster, both
 // driven by [Services]: a kube-proxy on a host ([Host.SetServices]) and a load
 // balancer at the edge of a cluster ([Network.SetEdge]).
 //
 // What differs from a real network: IPv4 only; transport checksums are left
-// out, as with offloading network cards; a retransmission is never delayed for
+// out, as with offloading network cards, so a packet with a bit flipped on a
+// link is dropped by the network, not by the host that it comes to; a retransmission is never delayed for
 // longer than 10 s (Linux: 120 s), so that a healed partition is seen to heal;
 // a connection is remembered for 10 s after it closed (Linux: 60 s).
 package netstack

@@ -56,7 +56,7 @@ func (n *Network) arriveAtEdge(v *buffer.View) bool {
 		n.stats.noHost.Add(1)
 	case natRefused:
 		if r := refusal(b); r != nil {
-			n.send(r)
+			n.send(r, netip.Addr{})
 		}
 	case natUntouched:
 		return false

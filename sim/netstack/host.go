@@ -189,7 +189,7 @@ func (h *Host) transmit(v *buffer.View) {
 			return
 		}
 	}
-	h.net.send(v)
+	h.net.send(v, h.addr)
 }
 
 func (h *Host) proxy() Services {

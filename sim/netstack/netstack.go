@@ -35,7 +35,7 @@ type Network struct {
 
 // engine is what the network asks of a *wan.Engine.
 type engine interface {
-	Send(now time.Time, packet []byte) wan.Verdict
+	SendFrom(now time.Time, in wan.Ingress, packet []byte) wan.Verdict
 }
 
 // Stats are a network's totals.
@@ -44,12 +44,16 @@ type Stats struct {
 	Delivered  uint64 // packets given to a host
 	NoHost     uint64 // dropped: admitted by the engine, but nobody has the address
 	Down       uint64 // dropped: the host's cable is out
+	Duplicated uint64 // copies that links made
+	Corrupted  uint64 // dropped: a link flipped a bit, so the transport checksum is wrong
 	Overflow   uint64 // dropped: a host's receive queue or the network's memory was full
 	InFlight   int    // packets on the way across links
 	FlowsLimit uint64 // new service flows dropped because a translation table was full
 }
 
-type stats struct{ sent, delivered, noHost, down, overflow, flowsLimit atomic.Uint64 }
+type stats struct {
+	sent, delivered, noHost, down, duplicated, corrupted, overflow, flowsLimit atomic.Uint64
+}
 
 // Services is what kube-proxy knows: which backend a new flow to a virtual
 // address gets. Asked once per flow.
@@ -145,6 +149,7 @@ func (n *Network) Stats() Stats {
 	return Stats{
 		Sent: n.stats.sent.Load(), Delivered: n.stats.delivered.Load(),
 		NoHost: n.stats.noHost.Load(), Down: n.stats.down.Load(),
+		Duplicated: n.stats.duplicated.Load(), Corrupted: n.stats.corrupted.Load(),
 		Overflow:   n.stats.overflow.Load() + n.sched.overflow.Load(),
 		FlowsLimit: n.stats.flowsLimit.Load(),
 		InFlight:   n.sched.pending(),
@@ -152,23 +157,47 @@ func (n *Network) Stats() Stats {
 }
 
 // send takes a packet from a host's cable, or from a translator, and shows it
-// to the engine. It owns v, and never delivers in the caller's goroutine: that
+// to the engine. origin is the address of the host, not valid for a
+// translator's. It owns v, and never delivers in the caller's goroutine: that
 // may hold locks of an IP stack.
-func (n *Network) send(v *buffer.View) {
+func (n *Network) send(v *buffer.View, origin netip.Addr) {
 	n.stats.sent.Add(1)
-	if n.hasEdges.Load() {
-		// A reply of a load balancer's backend leaves with the virtual address.
-		n.edgeNAT.reverse(v.AsSlice())
+	if n.hasEdges.Load() && n.edgeNAT.reverse(v.AsSlice()) == natRewritten {
+		// A reply of a load balancer's backend leaves with the virtual
+		// address, which in a stretched cluster may be of another site.
+		origin = netip.Addr{}
 	}
 	now := time.Now()
-	verdict := n.engine.Send(now, v.AsSlice())
-	switch {
-	case verdict.Cause != wan.Delivered:
+	b := v.AsSlice()
+	verdict := n.engine.SendFrom(now, wan.Ingress{From: origin}, b)
+	if verdict.Cause != wan.Delivered {
+		if verdict.Reject {
+			if answer := wan.Unreachable(b, netip.Addr{}); answer != nil {
+				n.deliver(now, verdict.At, 0, buffer.NewViewWithData(answer))
+			}
+		}
 		v.Release()
-	case verdict.Local || !verdict.At.After(now):
+		return
+	}
+	if !verdict.Again.IsZero() {
+		n.stats.duplicated.Add(1)
+		n.deliver(now, verdict.Again, verdict.FlipAgain, buffer.NewViewWithData(b))
+	}
+	n.deliver(now, verdict.At, verdict.Flip, v)
+}
+
+// deliver lets a packet arrive at a time. It owns v.
+func (n *Network) deliver(now, at time.Time, flip int, v *buffer.View) {
+	switch {
+	case flip != 0:
+		// Transport checksums are left out here, so it is the network that
+		// notices what the receiver would: one wrong bit never adds up.
+		n.stats.corrupted.Add(1)
+		v.Release()
+	case !at.After(now):
 		n.arrive(v)
 	default:
-		n.sched.hold(verdict.At, v)
+		n.sched.hold(at, v)
 	}
 }
 

@@ -32,7 +32,7 @@ type testWAN struct {
 	last map[[2]uint32]time.Time
 }
 
-func (w *testWAN) Send(now time.Time, b []byte) wan.Verdict {
+func (w *testWAN) SendFrom(now time.Time, _ wan.Ingress, b []byte) wan.Verdict {
 	if len(b) < 20 || b[0]>>4 != 4 || int(b[2])<<8|int(b[3]) != len(b) {
 		panic(fmt.Sprintf("not an IP packet: %x", b))
 	}

@@ -20,7 +20,7 @@ func world(n, degree int, ruled bool) Policy {
 		}})
 		for d := 1; d <= degree; d++ {
 			m := LinkModel{OneWay: 10 * time.Millisecond, RateBps: 1e9, Loss: LossModel{Good: .0001}}
-			p.Links = append(p.Links, Link{region(i), region(i + d), m}, Link{region(i + d), region(i), m})
+			p.Links = append(p.Links, Link{From: region(i), To: region(i + d), LinkModel: m}, Link{From: region(i + d), To: region(i), LinkModel: m})
 			p.Peerings = append(p.Peerings, Peering{A: name(i), B: name(i + d)})
 			if ruled {
 				p.Rules = append(p.Rules, Rule{name(i), name(i + d), []Port{{TCP, 443}}})

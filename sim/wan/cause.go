@@ -18,12 +18,13 @@ const (
 	LinkDown        // the link is cut
 	Lost            // the loss model took it
 	QueueFull       // tail drop at the link's rate
+	Spoofed         // its source address is not of where it came from
 	numCauses
 )
 
 var causeNames = [numCauses]string{
 	"delivered", "malformed", "no-site", "no-peering", "no-route",
-	"no-link", "denied", "link-down", "lost", "queue-full",
+	"no-link", "denied", "link-down", "lost", "queue-full", "spoofed",
 }
 
 func (c Cause) String() string {

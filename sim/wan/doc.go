@@ -24,14 +24,23 @@
 // cluster, link after link. Then the rules are asked, which remember flows so
 // that replies pass. Then each link on the way in turn: cut or not, the loss
 // model, serialisation at the link's rate with a bounded queue, propagation
-// delay and jitter.
+// delay and jitter, a flipped bit, and perhaps a second copy of the packet.
 //
 // Clusters of one region are joined by an implicit link of
 // [ImplicitOneWay] each way, unless the policy has a link from the region to itself.
+//
+// # What a door does
+//
+// The engine has no I/O; a door (sim/netstack, sim/tun) shows it packets and
+// does what the verdict says: delivers at its time, a second copy at another,
+// flips a bit, answers with what [Unreachable] makes. A door that knows where
+// a packet came in, or that has super-packets of segment offloading, says so
+// with [Engine.SendFrom].
 //
 // # Determinism
 //
 // The engine does no I/O, has no clock and starts no goroutine. Each link has
 // a generator of its own, seeded from the engine's seed and the link's two
 // regions: what happens on one link does not depend on the traffic of others.
+// A link's schedule goes by the times of the packets and the policy's epoch.
 package wan

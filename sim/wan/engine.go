@@ -30,24 +30,51 @@ type Engine struct {
 type inForce struct {
 	*Table
 	policy Policy
-	ways   map[pair]way
+	ways   map[pair]*way
 	links  []*link
 	// totals remembers the pair counters by the clusters' indices in this
 	// policy, -1 standing for "in no site"; the engine keeps them by name.
 	totals sync.Map // pair → *pairTotal
 }
 
-// way is one link as a policy has it.
+// way is one link as a policy has it: its models over time, the first being
+// the one before any change.
 type way struct {
 	index int
 	link  *link
-	model *LinkModel
+	steps []step
+}
+
+type step struct {
+	from  time.Time // of all but the first
+	model LinkModel
+	even  bool // it delays every packet alike, or drops all
+}
+
+func newStep(from time.Time, m LinkModel) step {
+	even := m.Down || m.Jitter == 0 && m.Loss == (LossModel{}) && m.Duplicate == 0 && m.Corrupt == 0
+	return step{from, m, even}
+}
+
+// at returns what the link is at a moment.
+func (w *way) at(now time.Time) *step {
+	low, high := 1, len(w.steps) // the answer is the one before the first that begins later
+	for low < high {
+		mid := int(uint(low+high) >> 1)
+		if w.steps[mid].from.After(now) {
+			high = mid
+		} else {
+			low = mid + 1
+		}
+	}
+	return &w.steps[low-1]
 }
 
 type pairTotal struct {
-	from, to       string
-	packets, bytes atomic.Uint64
-	dropped        [numCauses]atomic.Uint64
+	from, to              string
+	packets, bytes        atomic.Uint64
+	duplicated, corrupted atomic.Uint64
+	dropped               [numCauses]atomic.Uint64
 }
 
 // New compiles a policy. Equal seeds and equal packets at equal times give
@@ -69,7 +96,7 @@ func (e *Engine) Swap(p Policy) error {
 	}
 	e.swap.Lock()
 	defer e.swap.Unlock()
-	f := &inForce{Table: t, policy: p, ways: make(map[pair]way, len(t.order))}
+	f := &inForce{Table: t, policy: p, ways: make(map[pair]*way, len(t.order))}
 	for _, key := range t.order {
 		names := [2]string{t.regions[key.from], t.regions[key.to]}
 		i, ok := e.index[names]
@@ -78,8 +105,13 @@ func (e *Engine) Swap(p Policy) error {
 			e.index[names] = i
 			e.links = append(e.links, newLink(e.seed, names[0], names[1]))
 		}
-		model := t.links[key]
-		f.ways[key] = way{i, e.links[i], &model}
+		w := &way{index: i, link: e.links[i], steps: []step{newStep(time.Time{}, t.links[key])}}
+		if !p.Epoch.IsZero() {
+			for _, c := range t.schedules[key] {
+				w.steps = append(w.steps, newStep(p.Epoch.Add(c.At), c.LinkModel))
+			}
+		}
+		f.ways[key] = w
 	}
 	f.links = slices.Clone(e.links)
 	e.now.Store(f)
@@ -95,63 +127,56 @@ func (e *Engine) Table() *Table { return e.now.Load().Table }
 // Send decides what becomes of one IP packet that enters the WAN now. It
 // neither changes nor keeps the packet.
 func (e *Engine) Send(now time.Time, packet []byte) Verdict {
+	return e.SendFrom(now, Ingress{}, packet)
+}
+
+// SendFrom is Send for a door that knows more of the packet than its bytes.
+func (e *Engine) SendFrom(now time.Time, in Ingress, packet []byte) Verdict {
 	f := e.now.Load()
-	seen := e.taps.Load() // nil unless somebody watches
 	h, ok := parse(packet)
-	if !ok {
-		e.total(f, pair{-1, -1}).dropped[Malformed].Add(1)
-		if seen != nil {
-			seen.show(f, pair{-1, -1}, nil, Sighting{Enters: now, Cause: Malformed, Packet: packet})
-		}
-		return Verdict{Cause: Malformed, Link: -1}
+	p := passage{
+		f: f, seen: e.taps.Load(), packet: packet, clusters: pair{-1, -1},
+		parcel: parcel{size: len(packet), segments: 1, entered: now, body: h.body, end: h.end},
+	}
+	if !ok || !in.Super.split(&p.parcel) {
+		return e.drop(&p, Malformed)
 	}
 	src, dst := f.find(h.src), f.find(h.dst)
+	if in.From.IsValid() {
+		if origin := f.find(in.From.Unmap()); origin != src {
+			p.clusters = f.clustersOf(origin, dst)
+			return e.drop(&p, Spoofed)
+		}
+	}
 	if src >= 0 && src == dst {
 		return Verdict{Local: true, Link: -1}
 	}
-	clusters := pair{-1, -1}
-	if src >= 0 {
-		clusters.from = f.sites[src].cluster
-	}
-	if dst >= 0 {
-		clusters.to = f.sites[dst].cluster
-	}
-	total := e.total(f, clusters)
+	p.clusters = f.clustersOf(src, dst)
 	if src < 0 || dst < 0 {
-		total.dropped[NoSite].Add(1)
-		if seen != nil {
-			seen.show(f, clusters, nil, Sighting{Enters: now, Cause: NoSite, Packet: packet})
-		}
-		return Verdict{Cause: NoSite, Link: -1}
+		return e.drop(&p, NoSite)
 	}
-	p, cause := f.route(src, dst, h.dst)
-	if cause == Delivered && !e.admit(f, now, clusters, &h, packet) {
-		cause = Denied
-	}
+	way, cause := f.route(src, dst, h.dst)
 	if cause != Delivered {
-		total.dropped[cause].Add(1)
-		if seen != nil {
-			seen.show(f, clusters, nil, Sighting{Enters: now, Cause: cause, Packet: packet})
-		}
-		return Verdict{Cause: cause, Link: -1}
+		return e.drop(&p, cause)
 	}
-	v := Verdict{At: now, Link: direct}
-	for _, hop := range p.hops[:p.n] {
-		w := f.ways[hop]
-		enters := v.At
-		v.At, v.Cause = w.link.send(w.model, now, v.At, v.Link, len(packet))
-		v.Link = w.index
-		if seen != nil {
-			seen.show(f, clusters, &w, Sighting{Enters: enters, Leaves: v.At, Cause: v.Cause, Packet: packet})
-		}
-		if v.Cause != Delivered {
-			total.dropped[v.Cause].Add(1)
-			return v
-		}
+	if p.segments > 1 && !f.whole(&way, &p.parcel) {
+		return Verdict{Segment: true, Link: -1}
 	}
-	total.packets.Add(1)
-	total.bytes.Add(uint64(len(packet)))
-	return v
+	if !e.admit(f, now, p.clusters, &h, packet) {
+		return e.drop(&p, Denied)
+	}
+	p.answerable = answerable(&h, packet)
+	p.total = e.total(f, p.clusters)
+	return p.cross(&way)
+}
+
+// drop tells and counts what came to no link.
+func (e *Engine) drop(p *passage, cause Cause) Verdict {
+	e.total(p.f, p.clusters).dropped[cause].Add(uint64(p.segments))
+	if p.seen != nil {
+		p.seen.show(p.f, p.clusters, nil, Sighting{Enters: p.entered, Cause: cause, Packet: p.packet})
+	}
+	return Verdict{Cause: cause, Link: -1}
 }
 
 // admit asks the rules.
@@ -219,7 +244,9 @@ func (e *Engine) Pairs() []PairCounters {
 		for i := range t.dropped {
 			dropped[i] = t.dropped[i].Load()
 		}
-		out = append(out, PairCounters{t.from, t.to, t.packets.Load(), t.bytes.Load(), causes(&dropped)})
+		out = append(out, PairCounters{
+			t.from, t.to, t.packets.Load(), t.bytes.Load(), causes(&dropped), t.duplicated.Load(), t.corrupted.Load(),
+		})
 	}
 	slices.SortFunc(out, func(a, b PairCounters) int {
 		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))

@@ -38,6 +38,10 @@ func (p *Policy) WithLinkDown(a, b string) Policy {
 	for i, l := range q.Links {
 		if l.From == a && l.To == b || l.From == b && l.To == a {
 			q.Links[i].Down = true
+			q.Links[i].Schedule = slices.Clone(l.Schedule)
+			for j := range l.Schedule {
+				q.Links[i].Schedule[j].Down = true
+			}
 			found = true
 		}
 	}

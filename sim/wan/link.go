@@ -1,8 +1,8 @@
 package wan
 
 import (
+	"cmp"
 	"hash/fnv"
-	"math"
 	"math/bits"
 	"math/rand/v2"
 	"slices"
@@ -20,6 +20,7 @@ type link struct {
 	last     map[int]time.Time
 	state    float64   // of the jitter, in standard deviations
 	wobbled  time.Time // when it was so
+	answers  budget
 	counters Counters
 	dropped  [numCauses]uint64
 }
@@ -40,75 +41,122 @@ func newLink(seed uint64, from, to string) *link {
 	}
 }
 
-// send puts a packet of size bytes, which entered the WAN at now and comes to
-// this link at arrives, on the link. ingress is the link it comes from.
-func (l *link) send(m *LinkModel, now, arrives time.Time, ingress, size int) (time.Time, Cause) {
+// parcel is a packet, or a super-packet, as links see it.
+type parcel struct {
+	size       int       // bytes on the wire
+	segments   int       // how many packets that is; more than one for a super-packet
+	entered    time.Time // the WAN
+	body, end  int       // what may be corrupted: from byte to byte
+	answerable bool      // an ICMP error may be sent about it
+}
+
+// flight is one of the at most two packets that a parcel is on its way.
+type flight struct {
+	at      time.Time // here; later, where the last link ended
+	ingress int       // the link it comes from
+	flip    int
+	copy    bool
+}
+
+// outcome is what a link made of a packet.
+type outcome struct {
+	cause   Cause
+	doubled bool   // a copy was made,
+	again   flight // made here
+	extra   Cause  // unless it was dropped
+	reject  bool
+	segment bool // a super-packet that the queue would drop whole: nothing was done
+}
+
+// send puts a packet on the link: c becomes what comes out of it.
+// mayDouble tells whether the link may duplicate it.
+func (l *link) send(m *LinkModel, p *parcel, c *flight, index int, mayDouble bool) (o outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var cause Cause
+	arrives, ingress := c.at, c.ingress
 	var sent time.Time
 	switch {
 	case m.Down:
-		cause = LinkDown
+		o.cause = LinkDown
+		o.reject = m.Reject && p.answerable && l.answers.spend(p.entered)
 	case l.lose(&m.Loss):
-		cause = Lost
+		o.cause = Lost
 	default:
-		sent, cause = l.serialise(m, now, arrives, size)
+		sent, o.cause = l.serialise(m, p.entered, arrives, p.size)
+		o.segment = o.cause == QueueFull && p.segments > 1
 	}
-	if cause != Delivered {
-		l.dropped[cause]++
-		return time.Time{}, cause
+	if o.segment {
+		return o
 	}
+	if o.cause != Delivered {
+		l.dropped[o.cause] += uint64(p.segments)
+		return o
+	}
+	c.ingress = index
+	l.propagate(m, p, c, sent, ingress)
+	if m.Duplicate == 0 || !mayDouble || l.rng.Float64() >= m.Duplicate {
+		return o
+	}
+	o.doubled = true
+	l.counters.Duplicated++
+	if sent, o.extra = l.serialise(m, p.entered, arrives, p.size); o.extra != Delivered {
+		l.dropped[o.extra]++
+		return o
+	}
+	o.again = flight{ingress: index, copy: true}
+	l.propagate(m, p, &o.again, sent, ingress)
+	return o
+}
+
+// propagate takes a packet, sent at a time, to the end of the link.
+func (l *link) propagate(m *LinkModel, p *parcel, c *flight, sent time.Time, ingress int) {
 	delay := m.OneWay
 	if m.Jitter > 0 {
-		// 24 h of delay and 10 standard deviations of 24 h stay far from overflow.
-		delay = max(0, delay+time.Duration(clamp(l.wobble(m, sent), 10)*float64(m.Jitter)))
+		// 24 h of delay and 24 standard deviations of 24 h stay far from overflow.
+		delay = max(0, delay+time.Duration(l.wobble(m, sent)*float64(m.Jitter)))
 	}
-	at := sent.Add(delay)
+	c.at = sent.Add(delay)
 	if !m.Reorder {
 		// In order per ingress: packets in transit arrive here in the future,
 		// and those sent directly must not wait for them.
-		if last := l.last[ingress]; at.Before(last) {
-			at = last
+		if last := l.last[ingress]; c.at.Before(last) {
+			c.at = last
 		}
-		l.last[ingress] = at
+		l.last[ingress] = c.at
 	}
-	l.counters.Packets++
-	l.counters.Bytes += uint64(size)
-	return at, Delivered
+	if m.Corrupt > 0 && l.rng.Float64() < m.Corrupt && p.body < p.end {
+		c.flip = 8*p.body + l.rng.IntN(8*(p.end-p.body))
+		l.counters.Corrupted++
+	}
+	l.counters.Packets += uint64(p.segments)
+	l.counters.Bytes += uint64(p.size)
 }
 
-// minMemory is the least correlation time of jitter.
-const minMemory = 20 * time.Millisecond
-
-// wobble returns the jitter of a packet that is sent at a time, in standard
-// deviations. Where jitter may reorder, every packet draws its own. Else each
-// would wait for the slowest before it, and a busy link would be slower than
-// it says; so there the jitter wanders as a queue on the way would: an
-// Ornstein-Uhlenbeck process, normal at any time, forgetting what it was in
-// ten times the deviation (20 ms at least). What waiting for the predecessor
-// adds is then below a fifth of the deviation.
-func (l *link) wobble(m *LinkModel, sent time.Time) float64 {
-	fresh := l.rng.NormFloat64()
-	if m.Reorder {
-		return fresh
-	}
-	since := sent.Sub(l.wobbled)
-	switch {
-	case l.wobbled.IsZero():
-		l.state = fresh
-	case since <= 0: // transit and direct traffic mix: no time has passed
-		return l.state
-	default:
-		keep := math.Exp(-float64(since) / float64(max(minMemory, 10*m.Jitter)))
-		l.state = keep*l.state + math.Sqrt(1-keep*keep)*fresh
-	}
-	l.wobbled = sent
-	return l.state
+// budget limits what a link answers, as Linux' icmp_msgs_per_sec and
+// icmp_msgs_burst do, and RFC 1812 and RFC 4443 ask for.
+type budget struct {
+	left   float64
+	filled time.Time
 }
 
-// clamp bounds a standard normal variable to ±limit.
-func clamp(x, limit float64) float64 { return math.Max(-limit, math.Min(limit, x)) }
+const (
+	answersPerSecond = 1000
+	answersBurst     = 50
+)
+
+func (b *budget) spend(now time.Time) bool {
+	if b.filled.IsZero() {
+		b.left = answersBurst
+	} else if since := now.Sub(b.filled); since > 0 {
+		b.left = min(answersBurst, b.left+since.Seconds()*answersPerSecond)
+	}
+	b.filled = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
 
 // lose asks the loss model: it decides in the present state, then the state changes.
 func (l *link) lose(m *LossModel) bool {
@@ -156,17 +204,30 @@ func (l *link) serialise(m *LinkModel, now, arrives time.Time, size int) (time.T
 		}
 	}
 	wait := start.Sub(arrives)
-	limit := m.Queue
-	if limit == 0 {
-		limit = DefaultQueue
-	}
-	if wait > limit {
+	if m.full(wait, size) {
 		return time.Time{}, QueueFull
 	}
 	l.counters.QueueMax = max(l.counters.QueueMax, wait)
 	end := start.Add(takes)
 	l.take(i, interval{start, end})
 	return end, Delivered
+}
+
+// full tells whether the queue drops a packet that would wait for so long.
+func (m *LinkModel) full(wait time.Duration, size int) bool {
+	if m.QueueBytes == 0 {
+		return wait > cmp.Or(m.Queue, DefaultQueue)
+	}
+	if wait == 0 {
+		return false // the transmitter takes it at once
+	}
+	// What will be sent until then, rounded down.
+	hi, lo := bits.Mul64(uint64(wait), m.RateBps)
+	if hi >= 8*uint64(time.Second) {
+		return true
+	}
+	ahead, _ := bits.Div64(hi, lo, 8*uint64(time.Second))
+	return ahead+uint64(size) > m.QueueBytes
 }
 
 // take inserts an interval before the i-th, and joins it with neighbours it touches.

@@ -45,6 +45,8 @@ type header struct {
 	ident            uint32
 	// inner is the offset of the packet that an ICMP error quotes.
 	inner int
+	// body is what follows the IP headers: its offset, and where it ends.
+	body, end int
 }
 
 // parse reads a packet's headers. ok is false if it is not a whole IP packet:
@@ -75,13 +77,14 @@ func parse4(b []byte, quoted bool) (h header, ok bool) {
 	h.dst = netip.AddrFrom4([4]byte(b[16:20]))
 	h.protocol = b[9]
 	h.ident = uint32(binary.BigEndian.Uint16(b[4:]))
+	h.body, h.end = size, min(total, len(b))
 	frag := binary.BigEndian.Uint16(b[6:])
 	if frag&0x1fff != 0 {
 		h.kind = fragment
 		return h, true
 	}
 	h.more = frag&0x2000 != 0
-	h.transport(b[:min(total, len(b))], size)
+	h.transport(b[:h.end], size)
 	return h, true
 }
 
@@ -98,8 +101,9 @@ func parse6(b []byte, quoted bool) (h header, ok bool) {
 	h.src = netip.AddrFrom16([16]byte(b[8:24]))
 	h.dst = netip.AddrFrom16([16]byte(b[24:40]))
 	next, at := b[6], 40
+	h.end = len(b)
 	for {
-		h.protocol = next
+		h.protocol, h.body = next, min(at, h.end)
 		switch next {
 		case 0, 43, 60: // hop-by-hop, routing, destination options
 			if len(b) < at+8 {
@@ -117,6 +121,7 @@ func parse6(b []byte, quoted bool) (h header, ok bool) {
 			h.more = frag&1 != 0
 			next, at = b[at], at+8
 			if frag&0xfff8 != 0 {
+				h.body = at
 				h.protocol, h.kind, h.more = next, fragment, false
 				return h, true
 			}

@@ -24,7 +24,7 @@ func twoSites(m LinkModel) Policy {
 			{"a", "ra", []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
 			{"b", "rb", []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}},
 		},
-		Links:    []Link{{"ra", "rb", m}, {"rb", "ra", LinkModel{OneWay: time.Millisecond}}},
+		Links:    []Link{{From: "ra", To: "rb", LinkModel: m}, {From: "rb", To: "ra", LinkModel: LinkModel{OneWay: time.Millisecond}}},
 		Peerings: []Peering{{A: "a", B: "b"}},
 	}
 }

@@ -250,7 +250,7 @@ func parsePolicy(text string) (Policy, error) {
 		case "link":
 			m, err := parseModel(f[3:])
 			errs = append(errs, err)
-			p.Links = append(p.Links, Link{f[1], f[2], m})
+			p.Links = append(p.Links, Link{From: f[1], To: f[2], LinkModel: m})
 		case "peer":
 			p.Peerings = append(p.Peerings, Peering{A: f[1], B: f[2], Down: len(f) > 3})
 		case "route":

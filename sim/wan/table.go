@@ -9,17 +9,18 @@ import (
 // Table is a policy compiled: it answers where a packet goes, and whether it
 // may. It does not change and is safe for concurrent use.
 type Table struct {
-	sites    []site
-	v4, v6   spans
-	clusters []string // by index
-	byName   map[string]int32
-	gateway  []int32 // cluster → the site where transit traffic passes through: its first
-	regions  []string
-	links    map[pair]LinkModel // by regions; the implicit ones included
-	order    []pair             // the links in the policy's order, then the implicit ones
-	peerings map[pair]peering   // both directions
-	routes   map[int32][]route  // by From, longest prefix first
-	rules    map[pair][]Port
+	sites     []site
+	v4, v6    spans
+	clusters  []string // by index
+	byName    map[string]int32
+	gateway   []int32 // cluster → the site where transit traffic passes through: its first
+	regions   []string
+	links     map[pair]LinkModel // by regions; the implicit ones included
+	schedules map[pair][]Change  // of the links that have one
+	order     []pair             // the links in the policy's order, then the implicit ones
+	peerings  map[pair]peering   // both directions
+	routes    map[int32][]route  // by From, longest prefix first
+	rules     map[pair][]Port
 }
 
 // pair is two indices, of clusters or of regions; ordered.
@@ -44,7 +45,7 @@ func (p *Policy) Compile() (*Table, error) {
 		return nil, err
 	}
 	t := &Table{
-		byName: map[string]int32{}, links: map[pair]LinkModel{},
+		byName: map[string]int32{}, links: map[pair]LinkModel{}, schedules: map[pair][]Change{},
 		peerings: map[pair]peering{}, routes: map[int32][]route{}, rules: map[pair][]Port{},
 	}
 	regions := map[string]int32{}
@@ -61,6 +62,9 @@ func (p *Policy) Compile() (*Table, error) {
 	for _, l := range p.Links {
 		key := pair{region(l.From), region(l.To)}
 		t.links[key] = l.LinkModel
+		if len(l.Schedule) > 0 {
+			t.schedules[key] = l.Schedule
+		}
 		t.order = append(t.order, key)
 	}
 	t.implicitLinks()
@@ -153,6 +157,18 @@ func (t *Table) find(a netip.Addr) int32 {
 		return t.v4.find(numberOf(a))
 	}
 	return t.v6.find(numberOf(a))
+}
+
+// clustersOf returns the clusters of two sites, -1 for those that are none.
+func (t *Table) clustersOf(src, dst int32) pair {
+	p := pair{-1, -1}
+	if src >= 0 {
+		p.from = t.sites[src].cluster
+	}
+	if dst >= 0 {
+		p.to = t.sites[dst].cluster
+	}
+	return p
 }
 
 // Site returns the cluster and the region that an address is in.

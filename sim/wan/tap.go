@@ -15,6 +15,8 @@ type Sighting struct {
 	Enters   time.Time // when it comes to the link; of a later link on its way, in the future
 	Leaves   time.Time // when it comes out at the other end; the zero time if dropped
 	Cause    Cause     // Delivered, or why this link (or no link) dropped it
+	Copy     bool      // a second copy, made by this link or one before it
+	Flip     int       // the bit that is flipped from here on, as in Verdict; 0 for none
 	Packet   []byte    // the IP packet as it entered the WAN; valid during the call only
 }
 

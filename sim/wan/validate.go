@@ -76,22 +76,50 @@ func (v *validator) links(links []Link) {
 			v.fault("%s: given twice", what)
 		}
 		seen[[2]string{l.From, l.To}] = true
-		for _, d := range []struct {
-			name  string
-			value time.Duration
-		}{{"delay", l.OneWay}, {"jitter", l.Jitter}, {"queue", l.Queue}} {
-			if d.value < 0 || d.value > maxDelay {
-				v.fault("%s: %s %v is outside 0-%v", what, d.name, d.value, maxDelay)
+		v.model(what, &l.LinkModel)
+		last := time.Duration(-1)
+		for _, c := range l.Schedule {
+			at := fmt.Sprintf("%s at %v", what, c.At)
+			switch {
+			case c.At < 0 || c.At > maxDelay:
+				v.fault("%s: the moment is outside 0-%v", at, maxDelay)
+			case c.At <= last:
+				v.fault("%s: comes after %v", at, last)
 			}
+			last = c.At
+			v.model(at, &c.LinkModel)
 		}
-		for _, c := range []struct {
-			name  string
-			value float64
-		}{{"good", l.Loss.Good}, {"bad", l.Loss.Bad}, {"enter", l.Loss.Enter}, {"leave", l.Loss.Leave}} {
-			if !(c.value >= 0 && c.value <= 1) { // NaN included
-				v.fault("%s: loss (%s) %v is outside 0-1", what, c.name, c.value)
-			}
+	}
+}
+
+func (v *validator) model(what string, m *LinkModel) {
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"delay", m.OneWay}, {"jitter", m.Jitter}, {"queue", m.Queue}} {
+		if d.value < 0 || d.value > maxDelay {
+			v.fault("%s: %s %v is outside 0-%v", what, d.name, d.value, maxDelay)
 		}
+	}
+	for _, c := range []struct {
+		name  string
+		value float64
+	}{
+		{"loss (good)", m.Loss.Good}, {"loss (bad)", m.Loss.Bad}, {"loss (enter)", m.Loss.Enter}, {"loss (leave)", m.Loss.Leave},
+		{"duplicate", m.Duplicate}, {"corrupt", m.Corrupt},
+	} {
+		if !(c.value >= 0 && c.value <= 1) { // NaN included
+			v.fault("%s: %s %v is outside 0-1", what, c.name, c.value)
+		}
+	}
+	if m.Shape >= numShapes {
+		v.fault("%s: no such shape of jitter: %d", what, m.Shape)
+	}
+	if m.Queue > 0 && m.QueueBytes > 0 {
+		v.fault("%s: the queue is given in time and in bytes", what)
+	}
+	if m.Reject && !m.Down {
+		v.fault("%s: rejects, but is not down", what)
 	}
 }
 

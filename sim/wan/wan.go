@@ -18,6 +18,9 @@ type Policy struct {
 	// the rules do not apply to: the lab's own measurements. Peerings, routes
 	// and links apply to them as to everything. The zero value exempts none.
 	Probes IDRange
+	// Epoch is the moment that the links' schedules count from. While it is
+	// zero they have not begun, and links are as given.
+	Epoch time.Time `json:",omitzero"`
 }
 
 // IDRange is a range of ICMP identifiers, First and Last included. The zero
@@ -52,17 +55,36 @@ type Site struct {
 type Link struct {
 	From, To string
 	LinkModel
+	// Schedule changes the link over time, in the order of its moments. A
+	// packet meets each link on its way as it is when the packet enters the WAN.
+	Schedule []Change `json:",omitempty"`
+}
+
+// Change is a link from a moment on: the whole model, not what differs.
+type Change struct {
+	At time.Duration // after Policy.Epoch
+	LinkModel
 }
 
 // LinkModel is what a link does to packets.
 type LinkModel struct {
-	OneWay  time.Duration // propagation delay
-	Jitter  time.Duration `json:",omitempty"` // standard deviation of a normal variation of OneWay, cut off at 0; wanders unless Reorder
-	Reorder bool          `json:",omitempty"` // whether jitter may reorder; else a packet waits for its predecessor
+	OneWay  time.Duration // propagation delay; the mean, where there is jitter
+	Jitter  time.Duration `json:",omitempty"` // standard deviation of the delay, which is cut off at 0
+	Shape   Shape         `json:",omitempty"` // how jitter is distributed
+	Reorder bool          `json:",omitempty"` // whether jitter may reorder; else it wanders, and a packet waits for its predecessor
 	Loss    LossModel
-	RateBps uint64        `json:",omitempty"` // bits per second; 0 is unlimited
-	Queue   time.Duration `json:",omitempty"` // longest wait for serialisation before tail drop; 0 means DefaultQueue
-	Down    bool          `json:",omitempty"` // everything is dropped
+	// Duplicate is the chance, 0 to 1, that a packet which is not lost comes
+	// twice. The copy takes its own time on the link. A packet is duplicated
+	// once at most, however many links it crosses.
+	Duplicate float64 `json:",omitempty"`
+	// Corrupt is the chance, 0 to 1, that one bit behind the IP headers of a
+	// packet (and of its copy, by itself) is flipped.
+	Corrupt    float64       `json:",omitempty"`
+	RateBps    uint64        `json:",omitempty"` // bits per second; 0 is unlimited
+	Queue      time.Duration `json:",omitempty"` // longest wait for serialisation before tail drop; 0 means DefaultQueue
+	QueueBytes uint64        `json:",omitempty"` // the queue in bytes instead: a packet that must wait is dropped if it does not fit behind the others
+	Down       bool          `json:",omitempty"` // everything is dropped
+	Reject     bool          `json:",omitempty"` // with Down: the sender is told, by ICMP
 }
 
 // LossModel is Gilbert-Elliott; independent (Bernoulli) loss is Good alone.
@@ -115,21 +137,58 @@ type Port struct {
 	Number   uint16
 }
 
+// Ingress is what a door knows of a packet beside its bytes. The zero value
+// is a plain packet of unknown origin.
+type Ingress struct {
+	// From is an address of where the packet came in, such as the host's that
+	// sent it. A packet whose source address is in another site is dropped as
+	// Spoofed. The zero Addr claims nothing.
+	From netip.Addr
+	// Super is given for a super-packet.
+	Super Super
+}
+
+// Super describes a super-packet: several segments of one flow, which segment
+// offloading (GSO) has left in one packet.
+type Super struct {
+	Header  int // bytes of headers, IP included, that each segment has
+	Payload int // bytes of payload of each segment but the last, which may have less; 0: no super-packet
+}
+
 // Verdict is the engine's answer for one packet.
 type Verdict struct {
 	Cause Cause
 	Local bool      // within one site: deliver at once, no link involved
 	At    time.Time // when to deliver, if Cause is Delivered and not Local
 	Link  int       // index into Counters: the last link crossed, or the one that dropped it; -1 if none
+	// Flip is the bit to flip before delivery, 0 for none: bit Flip%8 (0 being
+	// the highest) of byte Flip/8. Its transport checksum must be in the packet
+	// before, where offloading left it out; see [FlipBit].
+	Flip int
+	// Again is when to deliver a second copy, with FlipAgain; it is not before
+	// At, and zero where there is none.
+	Again     time.Time
+	FlipAgain int
+	// Reject is set for a dropped packet whose sender is to be told, at At, by
+	// what [Unreachable] makes of the packet.
+	Reject bool
+	// Segment is set for a super-packet that may not pass as one, because the
+	// links on its way treat its segments each by itself. Nothing was counted:
+	// the door segments it and sends the segments one by one.
+	Segment bool
 }
 
 // Counters are the totals of one link since the engine was made; they outlive
-// policy swaps.
+// policy swaps. Packets are those on the wire: a super-packet counts as its
+// segments, a copy as one more. What was offered to the link, together with
+// Duplicated, is Packets and what was dropped.
 type Counters struct {
-	From, To string           // regions; equal for the link between clusters of one region
-	Packets  uint64           // delivered
-	Bytes    uint64           // delivered, IP headers included
-	Dropped  map[Cause]uint64 `json:",omitempty"`
+	From, To   string           // regions; equal for the link between clusters of one region
+	Packets    uint64           // delivered
+	Bytes      uint64           // delivered, IP headers included
+	Dropped    map[Cause]uint64 `json:",omitempty"`
+	Duplicated uint64           `json:",omitempty"` // copies made here, whether they were delivered or not
+	Corrupted  uint64           `json:",omitempty"` // delivered with a bit flipped
 	// QueueMax is the longest wait for serialisation so far.
 	QueueMax time.Duration
 }
@@ -139,8 +198,10 @@ type Counters struct {
 // peering, no route, denied. A name is empty where an address is in no site;
 // both are for packets that could not be read.
 type PairCounters struct {
-	From, To string // clusters
-	Packets  uint64
-	Bytes    uint64
-	Dropped  map[Cause]uint64 `json:",omitempty"`
+	From, To   string // clusters
+	Packets    uint64
+	Bytes      uint64
+	Dropped    map[Cause]uint64 `json:",omitempty"`
+	Duplicated uint64           `json:",omitempty"`
+	Corrupted  uint64           `json:",omitempty"`
 }
