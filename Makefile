@@ -38,10 +38,11 @@ invert: build ## break each scenario's world: all must fail
 	bin/atoll run $(TOPOLOGY) --invert --reports $(REPORTS)/inverted
 
 .PHONY: bench
-bench: ## the figures in docs/benchmarks.md
+bench: build ## the figures in docs/benchmarks.md (the WAN's need root)
 	$(GO) test -run '^$$' -bench . -benchtime 5x -timeout 30m ./fixtures/embedded/...
 	$(GO) test -run '^$$' -bench . ./sim/...
 	$(GO) test -run '^$$' -bench . -benchtime 5x -timeout 30m ./cmd/atoll
+	-bin/atoll bench wan
 
 .PHONY: lint
 lint: ## vet, format, golangci-lint

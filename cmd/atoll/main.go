@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/sim/bench"
 	"github.com/atoll-dev/atoll/topologies"
 )
 
@@ -36,7 +37,10 @@ type app struct {
 	quiet          bool
 }
 
-func main() { os.Exit(run(os.Args[1:])) }
+func main() {
+	bench.Child() // does not return in a process that a benchmark started
+	os.Exit(run(os.Args[1:]))
+}
 
 func run(args []string) int {
 	// The second signal is not caught: who asks twice wants out at once, and
@@ -83,7 +87,7 @@ Exit codes: 0 all passed, 1 a scenario failed, 2 bad input, 3 the lab itself fai
 	root.AddCommand(
 		a.planCmd(), a.upCmd(), a.serveCmd(), a.statusCmd(), a.testCmd(), a.runCmd(), a.downCmd(),
 		a.faultCmd(), a.kubeconfigCmd(), a.execCmd(), a.meshCmd(), a.reportCmd(), a.reproCmd(),
-		a.doctorCmd(), a.binariesCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(),
+		a.doctorCmd(), a.benchCmd(), a.binariesCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(),
 	)
 	for _, cmd := range append(root.Commands(), root) {
 		if cmd.HasSubCommands() {
