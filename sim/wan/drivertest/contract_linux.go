@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
@@ -20,18 +22,19 @@ type Open func(t *testing.T, n *Network, p wan.Policy) wan.Driver
 const (
 	westEast = 20 * time.Millisecond
 	eastWest = 5 * time.Millisecond
-	// late is how much later than it should a packet may come in the median,
-	// on a machine that is busy with something else. How precise a driver is,
-	// a benchmark tells.
+	// late is how much later than it should the first quarter of the packets
+	// may come, on a machine that is busy with something else. How precise a
+	// driver is, a benchmark tells.
 	late = 10 * time.Millisecond
 	// patience bounds what should come at once.
-	patience = 10 * time.Second
+	patience = time.Minute
 )
 
 // Run holds a driver against the contract. What the driver refuses
 // (errors.ErrUnsupported) is skipped, with its reason.
 func Run(t *testing.T, open Open) {
-	Require(t)
+	// One network for all: making one takes a second until its links are up.
+	n := NewNetwork(t)
 	for _, c := range []struct {
 		name string
 		test func(*testing.T, *lab)
@@ -51,7 +54,6 @@ func Run(t *testing.T, open Open) {
 		{"nothing crosses after Run", testAfterRun},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n := NewNetwork(t)
 			c.test(t, &lab{t: t, n: n, a: n.Sites[0], b: n.Sites[1], c: n.Sites[2], open: open})
 		})
 	}
@@ -68,11 +70,13 @@ type lab struct {
 	ended   chan error
 }
 
-// start opens the driver and runs it until the test ends.
+// start opens the driver, runs it until the test ends, and waits until it
+// carries traffic from a to b.
 func (l *lab) start(p wan.Policy) {
 	l.t.Helper()
 	l.make(p)
 	l.run()
+	l.warm(NewSender(l.t, l.a.Node, l.a.Addr4), NewSink(l.t, l.b.Node, l.b.Addr4))
 }
 
 func (l *lab) make(p wan.Policy) {
@@ -177,9 +181,9 @@ func (l *lab) expectDelay(from *Namespace, src netip.Addr, to *Namespace, dst ne
 		l.t.Fatalf("%v→%v: %d of %d arrived", src, dst, len(got), count)
 	}
 	d := Delays(got)
-	if d[0] < want || d[count/2] > want+late {
-		l.t.Errorf("%v→%v takes %v to %v, median %v; want %v, never less, %v more in the median at most",
-			src, dst, d[0], d[count-1], d[count/2], want, late)
+	if d[0] < want || d[count/4] > want+late {
+		l.t.Errorf("%v→%v takes %v to %v, a quarter of the packets %v; want %v, never less, and %v more for that quarter at most",
+			src, dst, d[0], d[count-1], d[count/4], want, late)
 	}
 }
 
@@ -267,6 +271,10 @@ func testTCP(t *testing.T, l *lab) {
 
 func testLocal(t *testing.T, l *lab) {
 	l.start(l.n.Policy(westEast, eastWest))
+	before, err := l.d.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
 	// The pods of the second node are behind it: the router turns the packets round.
 	sink, sender := NewSink(t, l.a.Second, l.a.SecondPod4), NewSender(t, l.a.Node, l.a.Addr4)
 	l.warm(sender, sink)
@@ -279,14 +287,12 @@ func testLocal(t *testing.T, l *lab) {
 	if got := sink.Collect(count, patience); len(got) != count {
 		t.Fatalf("%d of %d arrived", len(got), count)
 	}
-	all, err := l.d.Counters()
+	after, err := l.d.Counters()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range all {
-		if c.Packets > 0 || len(c.Dropped) > 0 {
-			t.Errorf("the link %s→%s counted %d packets, drops %v: only local traffic flowed", c.From, c.To, c.Packets, c.Dropped)
-		}
+	if d := cmp.Diff(before, after); d != "" {
+		t.Errorf("the links counted, though only local traffic flowed (-before +after):\n%s", d)
 	}
 }
 
@@ -430,8 +436,10 @@ func testRules(t *testing.T, l *lab) {
 		_ = c.Close()
 		t.Error("connected against the direction of the rules")
 	}
-	if _, err := l.c.Node.Dial(shut.Addr().String(), patience); err != nil {
+	if c, err := l.c.Node.Dial(shut.Addr().String(), patience); err != nil {
 		t.Errorf("a cluster that no rule names: %v", err)
+	} else {
+		_ = c.Close()
 	}
 }
 

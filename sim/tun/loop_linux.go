@@ -1,0 +1,358 @@
+package tun
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/atoll-dev/atoll/sim/wan"
+)
+
+// batch is how many packets are read from one device, and how many written,
+// before the others have their turn.
+const batch = 64
+
+// loop is the router's thread.
+func (r *Router) loop() (err error) {
+	why := r.thread()
+	r.mu.Lock()
+	r.report.Realtime, r.report.RealtimeWhy = why == "", why
+	r.spin.length = int64(r.report.Spin)
+	r.mu.Unlock()
+
+	r.memory = newMemory(r.cfg.Memory, systemSlabs())
+	defer r.memory.close()
+	defer func() {
+		r.totals.held.Store(0)
+		r.totals.heldBytes.Store(0)
+		r.totals.memory.Store(0)
+	}()
+	var ok bool
+	if r.scratch, ok = r.memory.take(largest); !ok {
+		return errors.New("tun: no memory for a single packet")
+	}
+	if err := r.routes.open(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.routes.suspend()) }()
+
+	fds := make([]unix.PollFd, 0, len(r.devices)+1)
+	for _, d := range r.devices {
+		fds = append(fds, unix.PollFd{Fd: int32(d.fd), Events: unix.POLLIN})
+	}
+	fds = append(fds, unix.PollFd{Fd: int32(r.stop), Events: unix.POLLIN})
+	stop := &fds[len(fds)-1]
+	for {
+		for _, d := range r.devices {
+			if d.ready {
+				if err := r.receive(d); err != nil {
+					return err
+				}
+			}
+		}
+		if err := r.sendDue(); err != nil {
+			return err
+		}
+		r.totals.held.Store(uint64(r.queue.len()))
+		r.totals.heldBytes.Store(uint64(r.memory.used))
+		r.totals.memory.Store(uint64(r.memory.held * slabSize))
+		if err := r.wait(fds); err != nil {
+			return err
+		}
+		if stop.Revents != 0 {
+			return nil
+		}
+		for i, d := range r.devices {
+			d.ready = d.ready || fds[i].Revents != 0
+		}
+	}
+}
+
+// since is the time since the router's start, on the monotonic clock.
+func (r *Router) since() int64 { return int64(time.Since(r.base)) }
+
+// wait sleeps until a packet is due or can be read; it does not where one is.
+func (r *Router) wait(fds []unix.PollFd) error {
+	for i := range fds {
+		fds[i].Revents = 0
+	}
+	timeout := int64(-1)
+	for _, d := range r.devices {
+		if d.ready {
+			timeout = 0
+		}
+	}
+	if timeout < 0 && r.queue.len() > 0 {
+		now := r.since()
+		due := r.queue.first()
+		early := r.spin.before(now)
+		timeout = max(0, due-now-early)
+		if early > 0 && timeout == 0 {
+			return r.spinUntil(now, due, fds)
+		}
+	}
+	switch timeout {
+	case 0:
+		return poll(fds)
+	case -1:
+		return sleep(fds, nil)
+	}
+	ts := unix.NsecToTimespec(timeout)
+	return sleep(fds, &ts)
+}
+
+// spinUntil polls until a packet is due or something can be read.
+func (r *Router) spinUntil(now, due int64, fds []unix.PollFd) error {
+	begin := now
+	for {
+		if err := poll(fds); err != nil {
+			return err
+		}
+		for i := range fds {
+			if fds[i].Revents != 0 {
+				due = 0
+			}
+		}
+		if now = r.since(); now >= due {
+			r.spin.spent(now - begin)
+			return nil
+		}
+	}
+}
+
+// poll looks once and does not tell the Go scheduler, because it does not block.
+func poll(fds []unix.PollFd) error {
+	var ts unix.Timespec
+	_, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
+		uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	return pollError(e)
+}
+
+func sleep(fds []unix.PollFd, timeout *unix.Timespec) error {
+	_, err := unix.Ppoll(fds, timeout, nil)
+	var e unix.Errno
+	errors.As(err, &e)
+	return pollError(e)
+}
+
+func pollError(e unix.Errno) error {
+	if e == 0 || e == unix.EINTR {
+		return nil
+	}
+	return fmt.Errorf("tun: ppoll: %w", e)
+}
+
+// receive reads what a device has.
+func (r *Router) receive(d *device) error {
+	for range batch {
+		b := r.memory.bytes(r.scratch)
+		n, e := d.read(b)
+		switch e {
+		case 0:
+		case unix.EAGAIN:
+			d.ready = false
+			return nil
+		case unix.EINTR:
+			continue
+		case unix.EBADFD:
+			return d.goneError()
+		default:
+			return fmt.Errorf("tun: read from %s: %w", d.name, e)
+		}
+		// A packet's time is when it was read. One time for a batch would
+		// release the later ones too early.
+		r.take(d, n, time.Since(r.base))
+	}
+	return nil
+}
+
+// take asks the engine about a packet of n bytes, vnet header included, in the
+// scratch block.
+func (r *Router) take(d *device, n int, now time.Duration) {
+	t := &r.totals
+	t.reads.Add(1)
+	t.readBytes.Add(uint64(max(0, n-vnetSize)))
+	b := r.memory.bytes(r.scratch)
+	switch {
+	case n == len(b):
+		t.oversized.Add(1)
+		return
+	case n < vnetSize:
+		t.malformed.Add(1)
+		return
+	}
+	at := r.base.Add(now)
+	in := wan.Ingress{From: d.origin}
+	packet := b[vnetSize:n]
+	h := readVnet(b)
+	if !h.super() {
+		r.obey(d, r.cfg.Engine.SendFrom(at, in, packet), h, n, now)
+		return
+	}
+	t.supers.Add(1)
+	s, err := parseSuper(h, packet)
+	if err != nil {
+		t.malformed.Add(1)
+		return
+	}
+	in.Super = wan.Super{Header: s.headers, Payload: s.segment}
+	v := r.cfg.Engine.SendFrom(at, in, packet)
+	if !v.Segment {
+		r.obey(d, v, h, n, now)
+		return
+	}
+	t.cut.Add(1)
+	t.pieces.Add(uint64(s.count))
+	in.Super = wan.Super{}
+	r.cut(d, &s, in, now)
+}
+
+// cut sends the packets of a super-packet, which is in the scratch block, one
+// by one.
+func (r *Router) cut(d *device, s *super, in wan.Ingress, now time.Duration) {
+	whole := r.scratch // s looks into it
+	piece, ok := r.memory.take(vnetSize + s.longest())
+	if !ok {
+		r.totals.overflow.Add(uint64(s.count))
+		return
+	}
+	r.scratch = piece
+	h := s.header()
+	for i := range s.count {
+		b := r.memory.bytes(r.scratch)
+		n := vnetSize + s.cut(i, b[vnetSize:])
+		h.write(b)
+		r.obey(d, r.cfg.Engine.SendFrom(r.base.Add(now), in, b[vnetSize:n]), h, n, now)
+	}
+	r.memory.release(r.scratch)
+	r.scratch = whole
+}
+
+// obey does what the engine says of the n bytes in the scratch block, vnet
+// header included.
+func (r *Router) obey(d *device, v wan.Verdict, h vnetHeader, n int, now time.Duration) {
+	b := r.memory.bytes(r.scratch)[:n]
+	if v.Cause != wan.Delivered {
+		if v.Reject {
+			r.reject(d, v, b[vnetSize:])
+		}
+		return
+	}
+	if v.Local {
+		r.deliver(d, now, n, now)
+		return
+	}
+	if v.Flip != 0 || v.FlipAgain != 0 {
+		whole, err := h.complete(b[vnetSize:])
+		if err != nil {
+			r.totals.malformed.Add(1)
+			return
+		}
+		whole.write(b)
+	}
+	if !v.Again.IsZero() {
+		if again, ok := r.copy(b); ok {
+			wan.FlipBit(r.memory.bytes(again)[vnetSize:n], v.FlipAgain)
+			r.hold(d, v.Again.Sub(r.base), again, n)
+		}
+	}
+	wan.FlipBit(b[vnetSize:], v.Flip)
+	r.deliver(d, v.At.Sub(r.base), n, now)
+}
+
+// reject tells the sender of a packet that it was not let through.
+func (r *Router) reject(d *device, v wan.Verdict, packet []byte) {
+	answer := wan.Unreachable(packet, netip.Addr{})
+	if answer == nil {
+		return
+	}
+	n := vnetSize + len(answer)
+	block, ok := r.memory.take(n)
+	if !ok {
+		r.totals.overflow.Add(1)
+		return
+	}
+	b := r.memory.bytes(block)
+	vnetHeader{}.write(b)
+	copy(b[vnetSize:], answer)
+	r.totals.rejected.Add(1)
+	r.hold(d, v.At.Sub(r.base), block, n)
+}
+
+// deliver writes the scratch block's n bytes when they are due: now, if that
+// is so and nothing is to be written before.
+func (r *Router) deliver(d *device, due time.Duration, n int, now time.Duration) {
+	if due <= now && (r.queue.len() == 0 || r.queue.first() > int64(due)) {
+		r.write(d, r.memory.bytes(r.scratch)[:n], due, r.since())
+		return
+	}
+	if r.memory.fits(r.scratch, n) {
+		// The packet stays where it is.
+		next, ok := r.memory.another(r.scratch)
+		if !ok {
+			r.totals.overflow.Add(1)
+			return
+		}
+		r.hold(d, due, r.scratch, n)
+		r.scratch = next
+		return
+	}
+	if block, ok := r.copy(r.memory.bytes(r.scratch)[:n]); ok {
+		r.hold(d, due, block, n)
+	}
+}
+
+// copy returns a block with the same bytes, unless the memory is full.
+func (r *Router) copy(b []byte) (block, bool) {
+	to, ok := r.memory.take(len(b))
+	if !ok {
+		r.totals.overflow.Add(1)
+		return to, false
+	}
+	copy(r.memory.bytes(to), b)
+	return to, true
+}
+
+func (r *Router) hold(d *device, due time.Duration, b block, n int) {
+	r.queue.push(held{at: int64(due), device: d.index, block: b, size: int32(n)})
+}
+
+// sendDue writes what is due.
+func (r *Router) sendDue() error {
+	for range batch {
+		if r.queue.len() == 0 {
+			return nil
+		}
+		now := r.since()
+		if r.queue.first() > now {
+			return nil
+		}
+		p := r.queue.pop()
+		err := r.write(r.devices[p.device], r.memory.bytes(p.block)[:p.size], time.Duration(p.at), now)
+		r.memory.release(p.block)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write gives the kernel a packet, vnet header first.
+func (r *Router) write(d *device, b []byte, due time.Duration, now int64) error {
+	t := &r.totals
+	t.late.add(time.Duration(now) - due)
+	switch e := d.write(b); e {
+	case 0:
+		t.writes.Add(1)
+		t.writeBytes.Add(uint64(len(b) - vnetSize))
+	case unix.EBADFD:
+		return d.goneError()
+	default:
+		t.writeErrors.Add(1)
+	}
+	return nil
+}

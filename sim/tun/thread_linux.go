@@ -1,0 +1,58 @@
+package tun
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// thread makes the calling goroutine's thread the router's own; the goroutine
+// ends with it. It returns why the thread is not scheduled in real time,
+// nothing if it is.
+func (r *Router) thread() (why string) {
+	runtime.LockOSThread() // never unlocked: the thread's scheduling is nobody else's
+	// The kernel may else wake us 50 µs later; that it does not know of it is no error.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	switch {
+	case r.cfg.Ordinary:
+		return "not asked for"
+	case runtime.NumCPU() < 2:
+		return "the only processor is needed for others"
+	}
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
+	if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
+		if errors.Is(err, unix.EPERM) {
+			return fmt.Sprintf("SCHED_FIFO: %v (it takes CAP_SYS_NICE and a share of the cgroup's real-time runtime)", err)
+		}
+		return fmt.Sprintf("SCHED_FIFO: %v", err)
+	}
+	return ""
+}
+
+// spinShare is the part of the time that may be spent spinning.
+const spinShare = 10
+
+// spinner keeps account of the time spent spinning.
+type spinner struct {
+	length  int64 // how long before a packet is due, in ns
+	credit  int64 // how long may be spun yet
+	counted int64 // until when the credit is given
+}
+
+// before returns how long before a packet is due to wake up.
+func (s *spinner) before(now int64) int64 {
+	if s.length == 0 {
+		return 0
+	}
+	s.credit = min(s.credit+(now-s.counted)/spinShare, int64(10*time.Millisecond))
+	s.counted = now
+	if s.credit < s.length {
+		return 0
+	}
+	return s.length
+}
+
+func (s *spinner) spent(d int64) { s.credit -= d }
