@@ -137,18 +137,11 @@ func (p *Plan) policy() wan.Policy {
 		if l.Implicit {
 			continue // the engine makes them where they are needed
 		}
-		m := wan.LinkModel{
-			OneWay: l.Latency, Jitter: l.Jitter, Reorder: l.Reorder,
-			RateBps: uint64(l.Rate), Queue: l.Queue,
-			Loss: wan.LossModel{Good: float64(l.Loss.Ratio)},
+		link := wan.Link{From: l.From, To: l.To, LinkModel: model(l.LinkState)}
+		for _, c := range l.Schedule {
+			link.Schedule = append(link.Schedule, wan.Change{At: c.At, LinkModel: model(c.LinkState)})
 		}
-		if l.Loss.Bursty() {
-			m.Loss = wan.LossModel{
-				Good: float64(l.Loss.Good), Bad: float64(l.Loss.Bad),
-				Enter: float64(l.Loss.Enter), Leave: float64(l.Loss.Leave),
-			}
-		}
-		policy.Links = append(policy.Links, wan.Link{From: l.From, To: l.To, LinkModel: m})
+		policy.Links = append(policy.Links, link)
 	}
 	for _, pair := range t.PeeredPairs() {
 		policy.Peerings = append(policy.Peerings, wan.Peering{A: pair[0], B: pair[1]})
@@ -164,6 +157,28 @@ func (p *Plan) policy() wan.Policy {
 	}
 	policy.Rules = rules(t.Spec.WAN.Rules)
 	return policy
+}
+
+// model is one direction of a link as the WAN engine has it.
+func model(l topologies.LinkState) wan.LinkModel {
+	m := wan.LinkModel{
+		OneWay: l.Latency, Jitter: l.Jitter, Shape: shapes[l.Distribution], Reorder: l.Reorder,
+		Loss:      wan.LossModel{Good: float64(l.Loss.Ratio)},
+		Duplicate: float64(l.Duplicate), Corrupt: float64(l.Corrupt),
+		RateBps: uint64(l.Rate), Queue: l.Queue.Time, QueueBytes: l.Queue.Bytes,
+		Down: l.Down != topologies.Up, Reject: l.Down == topologies.Reject,
+	}
+	if l.Loss.Bursty() {
+		m.Loss = wan.LossModel{
+			Good: float64(l.Loss.Good), Bad: float64(l.Loss.Bad),
+			Enter: float64(l.Loss.Enter), Leave: float64(l.Loss.Leave),
+		}
+	}
+	return m
+}
+
+var shapes = map[topologies.Distribution]wan.Shape{
+	topologies.Normal: wan.Normal, topologies.Uniform: wan.Uniform, topologies.Pareto: wan.Pareto,
 }
 
 // sites puts each cluster's whole ranges into its region, and of a stretched

@@ -94,13 +94,7 @@ func dash(s string) string { return cmp.Or(s, "-") }
 
 func (d *description) wan() {
 	policy := &d.p.WAN
-	if len(policy.Links) > 0 {
-		d.title("LINKS")
-		d.row("  link", "one way", "jitter", "loss", "rate", "queue")
-		for _, l := range policy.Links {
-			d.row("  "+pairName(l.From, l.To), l.OneWay, orDash(l.Jitter), lossText(l.Loss), rateText(l.RateBps), queueText(l.LinkModel))
-		}
-	}
+	d.links()
 	d.title("PEERINGS")
 	if len(policy.Peerings) == 0 {
 		d.row("  none")
@@ -133,31 +127,6 @@ func orDash(v time.Duration) string {
 		return "-"
 	}
 	return v.String()
-}
-
-func lossText(l wan.LossModel) string {
-	switch {
-	case l == wan.LossModel{}:
-		return "-"
-	case l.Enter == 0:
-		return topologies.Ratio(l.Good).String()
-	}
-	return fmt.Sprintf("%.3g%% in bursts (enter %s, leave %s, bad %s, good %s)", 100*l.Ratio(),
-		topologies.Ratio(l.Enter), topologies.Ratio(l.Leave), topologies.Ratio(l.Bad), topologies.Ratio(l.Good))
-}
-
-func rateText(bps uint64) string {
-	if bps == 0 {
-		return "-"
-	}
-	return topologies.Rate(bps).String()
-}
-
-func queueText(m wan.LinkModel) string {
-	if m.RateBps == 0 {
-		return "-" // nothing ever waits
-	}
-	return cmp.Or(m.Queue, wan.DefaultQueue).String()
 }
 
 func portText(p wan.Port) string {

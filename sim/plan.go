@@ -2,6 +2,7 @@ package sim
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/atoll-dev/atoll/sim/wan"
 	"github.com/atoll-dev/atoll/topologies"
@@ -55,6 +56,18 @@ type Hub struct {
 	Cluster string
 	Addr    netip.AddrPort // in the simulated network: the admin's first node, port 5443
 	Members []string       // clusters with an agent
+}
+
+// Begun returns the plan with its links' schedules counting from a moment on,
+// or itself where no link has one. A lab's schedules begin when it is up.
+func (p *Plan) Begun(at time.Time) *Plan {
+	if !p.WAN.Scheduled() {
+		return p
+	}
+	q := *p
+	// A plan is data, so it keeps no monotonic reading.
+	q.WAN.Epoch = at.Round(0).UTC()
+	return &q
 }
 
 // Cluster returns the named cluster, or nil.

@@ -10,7 +10,7 @@ import (
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
-// way is what the plan says of the way from one cluster to another and back,
+// way is what the plan says, at this time, of the way from one cluster to another and back,
 // between their first control-plane nodes.
 type way struct {
 	rtt       time.Duration
@@ -26,14 +26,26 @@ func (r *runner) way(from, to string) (w way, ok bool) {
 	if a == nil || b == nil {
 		return w, false
 	}
+	table := r.table
+	if r.plan.WAN.Scheduled() {
+		// What holds now is what the schedules have made of the links.
+		now := r.plan.WAN.At(time.Now())
+		var err error
+		if table, err = now.Compile(); err != nil {
+			return w, false // not a way that anybody could know
+		}
+	}
 	var there, back wan.Cause
-	w.there, there = r.table.Path(a.Nodes[0].Addr, b.Nodes[0].Addr)
-	w.back, back = r.table.Path(b.Nodes[0].Addr, a.Nodes[0].Addr)
+	w.there, there = table.Path(a.Nodes[0].Addr, b.Nodes[0].Addr)
+	w.back, back = table.Path(b.Nodes[0].Addr, a.Nodes[0].Addr)
 	if there != wan.Delivered || back != wan.Delivered {
 		return w, false
 	}
 	var jitter time.Duration
 	for _, h := range slices.Concat(w.there, w.back) {
+		if h.Link.Down {
+			return way{}, false
+		}
 		w.rtt += h.Link.OneWay
 		jitter += h.Link.Jitter
 	}

@@ -58,7 +58,7 @@ type runner struct {
 	opts    Options
 	seed    uint64
 	clients *clients
-	table   *wan.Table // the plan's WAN, for asking it
+	table   *wan.Table // the plan's WAN, before any change by a schedule
 	faults  *faults
 	chosen  []*topologies.Scenario
 	result  *Result

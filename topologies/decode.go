@@ -109,7 +109,10 @@ func (d *decoder) decode(n ast.Node, path string, line, depth int, v reflect.Val
 	}
 	d.lines[path] = line
 	if v.Kind() == reflect.Pointer {
-		if isNull(n) && v.Type().Elem().Kind() != reflect.Struct {
+		// A mapping without anything in it is there; a value is not.
+		_, isText := v.Interface().(encoding.TextUnmarshaler)
+		_, isShort := v.Interface().(shorthand)
+		if isNull(n) && (v.Type().Elem().Kind() != reflect.Struct || isText || isShort) {
 			return
 		}
 		v.Set(reflect.New(v.Type().Elem()))

@@ -77,10 +77,18 @@ func (w *WAN) setDefaults() {
 	setDefault(&w.Peering.Mode, Mesh)
 	for i := range w.Links {
 		l := &w.Links[i]
-		setDefault(&l.Queue, Duration{DefaultQueue})
-		if l.Loss != nil && l.Loss.Enter == 0 && l.Loss.Leave == 0 && l.Loss.Good == 0 && l.Loss.Ratio != 0 {
-			l.Loss.Bad = 0 // a mapping with nothing but a ratio
+		setDefault(&l.Queue, Queue{Time: DefaultQueue})
+		l.Loss.setDefaults()
+		for j := range l.Schedule {
+			l.Schedule[j].Loss.setDefaults()
 		}
+	}
+}
+
+// setDefaults mends a mapping with nothing but a ratio.
+func (l *Loss) setDefaults() {
+	if l != nil && l.Enter == 0 && l.Leave == 0 && l.Good == 0 && l.Ratio != 0 {
+		l.Bad = 0
 	}
 }
 

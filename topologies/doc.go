@@ -56,7 +56,26 @@
 // Links join regions. With between, both directions are alike, and either rtt
 // (there and back, halved each way) or latency (one way) is given. With from
 // and to, one direction is described, by its latency; the other direction
-// needs a link of its own. Jitter, loss, rate and queue are per direction.
+// needs a link of its own. Everything else is per direction:
+//
+//	{between: [eu-west, us-west], rtt: 140ms,
+//	 jitter: 2ms, distribution: pareto,  # standard deviation; normal, uniform or pareto
+//	 reorder: true,                      # jitter may reorder; else the order is kept
+//	 loss: 0.1%, duplicate: 0.01%, corrupt: 0.001%,
+//	 rate: 100Mbit, queue: 256KiB,       # or queue: 50ms
+//	 schedule: [{at: 30s, loss: 5%}, {at: 60s, down: true}, {at: 90s, down: false}]}
+//
+// Whatever the distribution, the mean of the delay is the latency and its
+// standard deviation the jitter, as long as no delay would be below 0. A
+// packet that is corrupted has one bit flipped behind its IP headers. A link
+// that is down drops everything; with down: reject it tells the sender, by
+// ICMP, that the way is prohibited.
+//
+// A schedule begins when the lab is up: clusters, stack and workloads. What a
+// change leaves out stays as it was. Calibration goes by what holds when it
+// measures; the plan's predictions are of the links as they are before any
+// change.
+//
 // Clusters of one region are joined by an implicit link of 0.5 ms round trip,
 // unless the file has one between that region and itself.
 //

@@ -3,7 +3,6 @@ package topologies
 import (
 	"fmt"
 	"slices"
-	"time"
 )
 
 // Node is one node of a cluster, by its name in the lab.
@@ -90,70 +89,6 @@ func (t *Topology) Regions() []string {
 		}
 	}
 	return regions
-}
-
-// DirectedLink is one direction between two regions.
-type DirectedLink struct {
-	From, To string
-	Latency  time.Duration // one way
-	Jitter   time.Duration // standard deviation
-	Loss     Loss
-	Rate     Rate
-	Queue    time.Duration
-	Reorder  bool
-	Implicit bool // within a region, and not in the file
-}
-
-// DirectedLinks returns every direction of every link, in the file's order,
-// and then the implicit link within each region of which the file has none.
-func (t *Topology) DirectedLinks() []DirectedLink {
-	var links []DirectedLink
-	within := map[string]bool{}
-	for _, l := range t.Spec.WAN.Links {
-		for _, ends := range l.ends() {
-			d := DirectedLink{
-				From: ends[0], To: ends[1],
-				Latency: l.Latency.Duration, Jitter: l.Jitter.Duration,
-				Rate: l.Rate, Queue: l.Queue.Duration, Reorder: l.Reorder,
-			}
-			if l.RTT.Duration != 0 {
-				d.Latency = l.RTT.Duration / 2
-			}
-			if l.Loss != nil {
-				d.Loss = *l.Loss
-			}
-			if d.From == d.To {
-				within[d.From] = true
-			}
-			links = append(links, d)
-		}
-	}
-	for _, r := range t.Regions() {
-		if !within[r] {
-			links = append(links, DirectedLink{From: r, To: r, Latency: SameRegionRTT / 2, Queue: DefaultQueue, Implicit: true})
-		}
-	}
-	return links
-}
-
-// ends returns the link's directions as pairs of from and to.
-func (l Link) ends() [][2]string {
-	if len(l.Between) == 2 {
-		a, b := l.Between[0], l.Between[1]
-		if a == b {
-			return [][2]string{{a, a}}
-		}
-		return [][2]string{{a, b}, {b, a}}
-	}
-	return [][2]string{{l.From, l.To}}
-}
-
-// String names the link as messages do.
-func (l Link) String() string {
-	if len(l.Between) == 2 {
-		return l.Between[0] + "↔" + l.Between[1]
-	}
-	return l.From + "→" + l.To
 }
 
 // PeeredPairs returns the pairs of clusters that are peered, each once.

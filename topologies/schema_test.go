@@ -88,6 +88,17 @@ func mapScalar(t reflect.Type) *jsonschema.Schema {
 			},
 			Examples: []any{"1Gbit", "10Mbit", "500kbit"},
 		}
+	case reflect.TypeFor[Queue]():
+		return &jsonschema.Schema{
+			Type:     "string",
+			Pattern:  `^(([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|[0-9]+(\.[0-9]+)? ?([KkMmGgTt]i?)?[Bb])$`,
+			Examples: []any{"100ms", "256KiB"},
+		}
+	case reflect.TypeFor[Down]():
+		return &jsonschema.Schema{OneOf: []*jsonschema.Schema{
+			{Type: "boolean"},
+			{Type: "string", Enum: []any{"blackhole", "reject"}},
+		}}
 	case reflect.TypeFor[Prefix]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]{1,3}\.){3}[0-9]{1,3}/[0-9]{1,2}$`, Examples: []any{"10.10.0.0/16"}}
 	case reflect.TypeFor[Port]():

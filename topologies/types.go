@@ -107,34 +107,6 @@ type WAN struct {
 	Rules   []Rule  `json:"rules,omitempty"`  // security lists, by cluster
 }
 
-// Link joins two regions: both directions alike with Between, or one
-// direction with From and To.
-type Link struct {
-	Between []string `json:"between,omitempty" jsonschema:"minItems=2,maxItems=2"` // two regions: both directions alike
-	From    string   `json:"from,omitempty"`                                       // a region: this direction only
-	To      string   `json:"to,omitempty"`                                         // a region: this direction only
-
-	RTT     Duration `json:"rtt,omitzero"`      // round trip, halved each way; only with between
-	Latency Duration `json:"latency,omitzero"`  // one way
-	Jitter  Duration `json:"jitter,omitzero"`   // standard deviation, per direction
-	Loss    *Loss    `json:"loss,omitempty"`    // per direction: a percentage, or a mapping for bursts
-	Rate    Rate     `json:"rate,omitempty"`    // per direction; unlimited when left out
-	Queue   Duration `json:"queue,omitzero"`    // how much time's worth of traffic at the rate may wait; 100ms when left out
-	Reorder bool     `json:"reorder,omitempty"` // lets jitter reorder packets
-}
-
-// Loss is either independent ("0.01%") or, given as a mapping, bursty by the
-// Gilbert-Elliott model: per packet, Enter and Leave are the chances to go
-// into and out of the bad state, Bad and Good the chances to lose a packet there.
-type Loss struct {
-	Ratio Ratio `json:"ratio,omitempty"` // independent (Bernoulli) loss
-
-	Enter Ratio `json:"enter,omitempty"` // chance, per packet, to go into the bad state
-	Leave Ratio `json:"leave,omitempty"` // chance, per packet, to leave it
-	Bad   Ratio `json:"bad,omitempty"`   // chance to lose a packet in the bad state; 100% when left out
-	Good  Ratio `json:"good,omitempty"`  // chance to lose a packet in the good state
-}
-
 // PeeringMode is how clusters are peered.
 type PeeringMode string
 

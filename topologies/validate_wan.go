@@ -68,64 +68,6 @@ func at(list []string, i int) string {
 	return ""
 }
 
-func (v *validator) linkValues(path string, l Link) {
-	switch {
-	case v.failed(path+".rtt") || v.failed(path+".latency"):
-	case l.RTT.Duration != 0 && l.Latency.Duration != 0:
-		v.fault(path, "link %s: rtt is there and back, latency is one way; give one of them", l)
-	case l.RTT.Duration != 0 && len(l.Between) == 0:
-		v.fault(path+".rtt", "link %s: one direction has a latency, not an rtt", l)
-	case l.RTT.Duration == 0 && l.Latency.Duration == 0 && !v.failed(path):
-		v.fault(path, "link %s: rtt or latency must be given, and be more than 0", l)
-	}
-	for _, d := range []struct {
-		field string
-		value Duration
-	}{{"rtt", l.RTT}, {"latency", l.Latency}, {"jitter", l.Jitter}, {"queue", l.Queue}} {
-		v.duration(path+"."+d.field, fmt.Sprintf("link %s: %s", l, d.field), d.value)
-	}
-	if l.Loss != nil {
-		v.loss(path+".loss", l)
-	}
-}
-
-func (v *validator) duration(path, what string, d Duration) {
-	switch {
-	case d.Duration < 0:
-		v.fault(path, "%s %s is negative", what, d)
-	case d.Duration > maxDelay:
-		v.fault(path, "%s %s is longer than %s", what, d, Duration{maxDelay})
-	}
-}
-
-func (v *validator) loss(path string, l Link) {
-	loss := *l.Loss
-	for _, r := range []struct {
-		field string
-		value Ratio
-	}{{"ratio", loss.Ratio}, {"enter", loss.Enter}, {"leave", loss.Leave}, {"bad", loss.Bad}, {"good", loss.Good}} {
-		if r.value >= 0 && r.value <= 1 {
-			continue
-		}
-		where, what := path+"."+r.field, "loss: "+r.field
-		if r.field == "ratio" {
-			what = "loss"
-		}
-		v.fault(where, "link %s: %s %s is outside 0–100%%", l, what, r.value)
-	}
-	if v.failed(path) || !loss.Bursty() {
-		return
-	}
-	switch {
-	case loss.Ratio != 0:
-		v.fault(path, "link %s: loss has either a ratio or enter, leave, bad and good", l)
-	case loss.Enter == 0:
-		v.fault(path, "link %s: loss in bursts needs enter, the chance to go into the bad state", l)
-	case loss.Leave == 0:
-		v.fault(path, "link %s: loss in bursts needs leave, the chance to come out of the bad state", l)
-	}
-}
-
 func (v *validator) peering() {
 	const path = "spec.wan.peering"
 	p := v.t.Spec.WAN.Peering

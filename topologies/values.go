@@ -154,6 +154,102 @@ func (r Rate) String() string {
 // MarshalText writes the rate in the largest unit that divides it.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
+// byteUnits are those of sizes, largest first; B, which ends every name, last.
+var byteUnits = []struct {
+	name  string
+	bytes float64
+}{
+	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10},
+	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1},
+}
+
+// UnmarshalText reads a duration ("50ms") or a size ("256KiB").
+func (q *Queue) UnmarshalText(text []byte) error {
+	s := strings.TrimSpace(string(text))
+	for _, u := range byteUnits {
+		if !strings.HasSuffix(strings.ToLower(s), strings.ToLower(u.name)) {
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(s[:len(s)-len(u.name)]), 64)
+		bytes := math.Round(v * u.bytes)
+		switch {
+		case err != nil || math.IsNaN(v):
+			return fmt.Errorf("%q is not a size such as 64kB, 256KiB or 1MiB", s)
+		case bytes < 1:
+			return fmt.Errorf("a queue of %s has no room for a packet", s)
+		case bytes > maxQueue:
+			return fmt.Errorf("a queue of %s is more than 1TiB", s)
+		}
+		*q = Queue{Bytes: uint64(bytes)}
+		return nil
+	}
+	var d Duration
+	if err := d.UnmarshalText(text); err != nil {
+		return fmt.Errorf("%q is neither a time such as 100ms nor a size such as 256KiB", s)
+	}
+	*q = Queue{Time: d.Duration}
+	return nil
+}
+
+// maxQueue is beyond any queue there is, and exact in a float64.
+const maxQueue = 1 << 40
+
+// String is how a file writes it: a size in the largest unit that divides it.
+func (q Queue) String() string {
+	if q.Bytes == 0 {
+		return Duration{q.Time}.String()
+	}
+	for _, u := range byteUnits {
+		if unit := uint64(u.bytes); q.Bytes%unit == 0 {
+			return strconv.FormatUint(q.Bytes/unit, 10) + u.name
+		}
+	}
+	return "" // every size is a multiple of 1B
+}
+
+// MarshalText writes it as a file does.
+func (q Queue) MarshalText() ([]byte, error) { return []byte(q.String()), nil }
+
+// UnmarshalText reads true, false, blackhole or reject.
+func (d *Down) UnmarshalText(text []byte) error {
+	switch s := strings.TrimSpace(string(text)); s {
+	case "false":
+		*d = Up
+	case "true", string(Blackhole):
+		*d = Blackhole
+	case string(Reject):
+		*d = Reject
+	default:
+		return fmt.Errorf("%q is none of true, false, blackhole and reject", s)
+	}
+	return nil
+}
+
+// MarshalText writes false, blackhole or reject.
+func (d Down) MarshalText() ([]byte, error) {
+	if d == Up {
+		return []byte("false"), nil
+	}
+	return []byte(d), nil
+}
+
+// MarshalJSON writes false, or how it is down.
+func (d Down) MarshalJSON() ([]byte, error) {
+	if d == Up {
+		return []byte("false"), nil
+	}
+	return json.Marshal(string(d))
+}
+
+// UnmarshalJSON reads a text or a truth value.
+func (d *Down) UnmarshalJSON(data []byte) error {
+	var text string
+	if json.Unmarshal(data, &text) != nil {
+		text = string(data)
+	}
+	return d.UnmarshalText([]byte(text))
+}
+
 // UnmarshalText reads CIDR notation.
 func (p *Prefix) UnmarshalText(text []byte) error {
 	s := strings.TrimSpace(string(text))

@@ -54,6 +54,23 @@ func TestScalars(t *testing.T) {
 		{new(Rate), "0.1bit", "!less than"},
 		{new(Rate), "NaN", "!is not a rate"},
 		{new(Rate), "fast", "!is not a rate"},
+		{new(Queue), "50ms", "50ms"},
+		{new(Queue), "0", "0s"},
+		{new(Queue), "256KiB", "256KiB"},
+		{new(Queue), "256 kib", "256KiB"},
+		{new(Queue), "1.5MB", "1500kB"},
+		{new(Queue), "1500B", "1500B"},
+		{new(Queue), "1TiB", "1TiB"},
+		{new(Queue), "1025GiB", "!more than"},
+		{new(Queue), "0kB", "!no room"},
+		{new(Queue), "NaNB", "!is not a size"},
+		{new(Queue), "12", "!neither a time"},
+		{new(Queue), "long", "!neither a time"},
+		{new(Down), "true", "blackhole"},
+		{new(Down), "false", "false"},
+		{new(Down), "reject", "reject"},
+		{new(Down), "blackhole", "blackhole"},
+		{new(Down), "yes", "!none of"},
 
 		{&Prefix{}, "10.0.0.0/8", "10.0.0.0/8"},
 		{&Prefix{}, "10.0.0.1/16", "10.0.0.1/16"},
@@ -90,6 +107,7 @@ func TestScalarsReadWhatTheyWrite(t *testing.T) {
 		again(t, Duration{time.Duration(rapid.Int64().Draw(t, "duration"))})
 		again(t, Ratio(rapid.Float64Range(0, 1).Draw(t, "ratio")))
 		again(t, Rate(rapid.Uint64Range(0, maxRate).Draw(t, "rate")))
+		again(t, Queue{Bytes: rapid.Uint64Range(1, maxQueue).Draw(t, "queue")})
 		again(t, Port{Protocol: rapid.SampledFrom([]string{"tcp", "udp"}).Draw(t, "protocol"), Number: rapid.Uint16Min(1).Draw(t, "port")})
 		again(t, Names(rapid.SliceOfN(rapid.String(), 1, 3).Draw(t, "names")))
 		again(t, Loss{Ratio: Ratio(rapid.Float64Range(0, 1).Draw(t, "loss"))})

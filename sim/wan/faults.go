@@ -1,6 +1,9 @@
 package wan
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // WithPartition returns a copy in which two clusters exchange nothing, by
 // whatever way.
@@ -47,6 +50,29 @@ func (p *Policy) WithLinkDown(a, b string) Policy {
 	}
 	if a == b && !found {
 		q.Links = append(q.Links, Link{From: a, To: a, LinkModel: LinkModel{OneWay: ImplicitOneWay, Down: true}})
+	}
+	return q
+}
+
+// Scheduled tells whether any link changes over time.
+func (p *Policy) Scheduled() bool {
+	return slices.ContainsFunc(p.Links, func(l Link) bool { return len(l.Schedule) > 0 })
+}
+
+// At returns the policy as it is at a moment: what its links' schedules have
+// changed by then is the links' own, and nothing is left to change.
+func (p *Policy) At(now time.Time) Policy {
+	q := *p
+	q.Links = slices.Clone(p.Links)
+	q.Epoch = time.Time{}
+	for i, l := range p.Links {
+		q.Links[i].Schedule = nil
+		for _, c := range l.Schedule {
+			if p.Epoch.IsZero() || p.Epoch.Add(c.At).After(now) {
+				break
+			}
+			q.Links[i].LinkModel = c.LinkModel
+		}
 	}
 	return q
 }
