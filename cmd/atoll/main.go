@@ -16,7 +16,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/atoll-dev/atoll/fixtures"
 	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/fixtures/pods"
 	"github.com/atoll-dev/atoll/sim/bench"
 	"github.com/atoll-dev/atoll/topologies"
 )
@@ -39,6 +41,10 @@ type app struct {
 
 func main() {
 	bench.Child() // does not return in a process that a benchmark started
+	if repository, ok := pods.Invoked(os.Args, os.Getenv); ok {
+		quietLibraries()
+		os.Exit(pods.Main(fixtures.Images(), repository, os.Args))
+	}
 	os.Exit(run(os.Args[1:]))
 }
 

@@ -77,7 +77,7 @@ func runToEnd(ctx context.Context, prog Program, p *Process, pr *process, killed
 				code <- exitPanic
 			}
 		}()
-		code <- exitCode(ctx, prog(ctx, p), p.Stderr)
+		code <- ExitCode(ctx, prog(ctx, p), p.Stderr)
 	}()
 	defer pr.end()
 	select {
@@ -88,7 +88,10 @@ func runToEnd(ctx context.Context, prog Program, p *Process, pr *process, killed
 	}
 }
 
-func exitCode(ctx context.Context, err error, stderr io.Writer) int {
+// ExitCode is the exit code of a program that returned err, whose message, if
+// it has one, goes to stderr. ctx is the program's: having been told to end is
+// an ending by SIGTERM, not a failure.
+func ExitCode(ctx context.Context, err error, stderr io.Writer) int {
 	var ee *ExitError
 	switch {
 	case err == nil:

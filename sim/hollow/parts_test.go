@@ -438,7 +438,7 @@ func TestTerminal(t *testing.T) {
 		term := newTerminal(nil, &shown, func() {})
 		term.eof = false
 		interrupted := make(chan struct{}, 10)
-		OnInterrupt(context.WithValue(t.Context(), terminalKey{}, term), func() { interrupted <- struct{}{} })
+		OnInterrupt(context.WithValue(t.Context(), interruptKey{}, term.interrupt), func() { interrupted <- struct{}{} })
 		term.pump(strings.NewReader(c.typed))
 		for range c.interrupts {
 			<-interrupted

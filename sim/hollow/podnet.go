@@ -40,16 +40,16 @@ func newPodNet(host *netstack.Host, names *resolver) *podNet {
 	return n
 }
 
-func (n *podNet) setRedirect(outbound, inbound uint16, except []uint16) error {
-	if outbound == 0 || inbound == 0 || outbound == inbound {
-		return fmt.Errorf("redirect: outbound %d and inbound %d must be two ports", outbound, inbound)
+func (n *podNet) setRedirect(r Redirection) error {
+	if err := r.Check(); err != nil {
+		return err
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.shared {
 		return fmt.Errorf("redirect: the pod shares its node's network")
 	}
-	n.redirect = &redirect{outbound: outbound, inbound: inbound, except: slices.Clone(except), wanted: map[uint16]netip.AddrPort{}}
+	n.redirect = &redirect{outbound: r.Outbound, inbound: r.Inbound, except: slices.Clone(r.Except), wanted: map[uint16]netip.AddrPort{}}
 	return nil
 }
 

@@ -85,7 +85,7 @@ func TestRedirect(t *testing.T) {
 			pod, peer := testPod(t, n, "10.2.0.2"), testPod(t, n, "10.2.0.3")
 			app, sidecar, other := pod.process(t), pod.process(t), peer.process(t)
 			redirect := func() {
-				if err := sidecar.Redirect(15001, 15006, []uint16{15020}); err != nil {
+				if err := sidecar.Redirect(Redirection{Outbound: 15001, Inbound: 15006, Except: []uint16{15020}}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -130,7 +130,7 @@ func TestRedirectManyAtOnce(t *testing.T) {
 	n := newNetwork(t)
 	pod := testPod(t, n, "10.2.0.2")
 	app, sidecar := pod.process(t), pod.process(t)
-	if err := sidecar.Redirect(15001, 15006, nil); err != nil {
+	if err := sidecar.Redirect(Redirection{Outbound: 15001, Inbound: 15006}); err != nil {
 		t.Fatal(err)
 	}
 	greet(t, sidecar, ":15001", "outbound")
@@ -157,7 +157,7 @@ func TestRedirectWithoutSidecar(t *testing.T) {
 	pod, peer := testPod(t, n, "10.2.0.2"), testPod(t, n, "10.2.0.3")
 	app, other := pod.process(t), peer.process(t)
 	greet(t, app, ":8080", "app")
-	if err := app.Redirect(15001, 15006, nil); err != nil {
+	if err := app.Redirect(Redirection{Outbound: 15001, Inbound: 15006}); err != nil {
 		t.Fatal(err)
 	}
 	if got := hear(app, app.Dial, "10.2.0.3:80"); got != "refused" {
@@ -166,7 +166,7 @@ func TestRedirectWithoutSidecar(t *testing.T) {
 	if got := hear(other, other.Dial, "10.2.0.2:8080"); !strings.HasPrefix(got, "nothing") {
 		t.Errorf("inbound: %q, want nothing", got)
 	}
-	if err := app.Redirect(15001, 15001, nil); err == nil {
+	if err := app.Redirect(Redirection{Outbound: 15001, Inbound: 15001}); err == nil {
 		t.Error("one port for both directions was taken")
 	}
 }

@@ -49,6 +49,8 @@ type Process struct {
 	Stdout io.Writer
 	Stderr io.Writer
 	TTY    bool // whether Stdin and Stdout are a terminal
+	UID    int  // the user it runs as; root in a hollow pod
+	GID    int
 
 	// Dial connects through the pod's network, resolving names with the
 	// cluster's DNS and going through the mesh's redirection where the pod has
@@ -62,13 +64,30 @@ type Process struct {
 	LookupHost   func(ctx context.Context, name string) ([]netip.Addr, error)
 
 	// Redirect sends the pod's connections through a sidecar's listeners, as
-	// istio-init does with nftables: outbound TCP to 127.0.0.1:outbound,
-	// inbound TCP for the pod's address to inbound. Ports in except are left
-	// alone in both directions.
-	Redirect func(outbound, inbound uint16, except []uint16) error
+	// istio-init does.
+	Redirect func(Redirection) error
 	// OriginalDst tells where a redirected connection was meant to go, as
 	// SO_ORIGINAL_DST does.
 	OriginalDst func(c net.Conn) (netip.AddrPort, error)
+}
+
+// Redirection is how a pod's connections go through its sidecar: outbound TCP
+// to 127.0.0.1:Outbound, inbound TCP for the pod's address to Inbound. Ports in
+// Except are left alone in both directions, and so is what the sidecar itself
+// sends: in a hollow pod what it dials with DialDirect, in a real one what
+// processes of the user ProxyUID send.
+type Redirection struct {
+	Outbound, Inbound uint16
+	Except            []uint16
+	ProxyUID          uint32
+}
+
+// Check tells what is wrong with it.
+func (r Redirection) Check() error {
+	if r.Outbound == 0 || r.Inbound == 0 || r.Outbound == r.Inbound {
+		return fmt.Errorf("redirect: outbound %d and inbound %d must be two ports", r.Outbound, r.Inbound)
+	}
+	return nil
 }
 
 // Getenv returns the value of an environment variable, or "".

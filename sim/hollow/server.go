@@ -275,7 +275,7 @@ func (s streams) ExecInContainer(ctx context.Context, _, _, _ string, cmd []stri
 	if tty {
 		t := newTerminal(in, stdout, cancel)
 		in, stdout, stderr = t, t.output(), t.output()
-		ctx = context.WithValue(ctx, terminalKey{}, t)
+		ctx = context.WithValue(ctx, interruptKey{}, t.interrupt)
 	}
 	code, err := run.exec(ctx, cmd, in, stdout, stderr, tty)
 	if err != nil {

@@ -15,14 +15,13 @@ type terminal struct {
 	out    io.Writer
 	hangUp func()
 
-	mu    sync.Mutex
-	more  *sync.Cond
-	line  []byte // being typed
-	ready []byte // typed
-	eof   bool   // gone
-	end   bool   // Ctrl-D: the next read finds an end, the one after it goes on
-	// interrupt is what Ctrl-C does.
-	interrupt func()
+	mu        sync.Mutex
+	more      *sync.Cond
+	line      []byte // being typed
+	ready     []byte // typed
+	eof       bool   // gone
+	end       bool   // Ctrl-D: the next read finds an end, the one after it goes on
+	interrupt *onInterrupt
 
 	screen sync.Mutex // guards out
 }
@@ -39,7 +38,7 @@ const (
 // terminal is gone: then hangUp is called, as on Ctrl-C unless OnInterrupt
 // says otherwise.
 func newTerminal(in io.Reader, out io.Writer, hangUp func()) *terminal {
-	t := &terminal{out: out, hangUp: hangUp, interrupt: hangUp}
+	t := &terminal{out: out, hangUp: hangUp, interrupt: &onInterrupt{do: hangUp}}
 	t.more = sync.NewCond(&t.mu)
 	if in == nil {
 		t.eof = true
@@ -103,7 +102,7 @@ func (t *terminal) typed(b byte) {
 	case b == 0x03: // Ctrl-C
 		t.echo("^C\r\n")
 		t.line = nil
-		go t.interrupt()
+		go t.interrupt.call()
 	case b == 0x04: // Ctrl-D
 		if len(t.line) == 0 {
 			t.end = true
@@ -139,15 +138,41 @@ func (o terminalOutput) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-type terminalKey struct{}
+type interruptKey struct{}
+
+// onInterrupt is what a terminal does on Ctrl-C, until the program says
+// otherwise.
+type onInterrupt struct {
+	mu sync.Mutex
+	do func()
+}
+
+func (i *onInterrupt) set(do func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.do = do
+}
+
+func (i *onInterrupt) call() {
+	i.mu.Lock()
+	do := i.do
+	i.mu.Unlock()
+	do()
+}
+
+// Interruptible returns a context for a program at a terminal, and what the
+// terminal calls on Ctrl-C: do, unless the program has asked for something else
+// with [OnInterrupt].
+func Interruptible(ctx context.Context, do func()) (_ context.Context, interrupt func()) {
+	i := &onInterrupt{do: do}
+	return context.WithValue(ctx, interruptKey{}, i), i.call
+}
 
 // OnInterrupt has do called on Ctrl-C at the program's terminal, in place of
 // ending the program: what a shell wants for its foreground command. Without a
 // terminal it does nothing.
 func OnInterrupt(ctx context.Context, do func()) {
-	if t, ok := ctx.Value(terminalKey{}).(*terminal); ok {
-		t.mu.Lock()
-		t.interrupt = do
-		t.mu.Unlock()
+	if i, ok := ctx.Value(interruptKey{}).(*onInterrupt); ok {
+		i.set(do)
 	}
 }

@@ -241,12 +241,32 @@ func date(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
+// named is an id with its name, of which the images know root's alone.
+func named(id int) string {
+	if id == 0 {
+		return "0(root)"
+	}
+	return strconv.Itoa(id)
+}
+
 func id(_ context.Context, p *hollow.Process) error {
-	_, err := fmt.Fprintln(p.Stdout, "uid=0(root) gid=0(root) groups=0(root)")
+	text := fmt.Sprintf("uid=%s gid=%s groups=%s", named(p.UID), named(p.GID), named(p.GID))
+	if len(p.Args) > 1 {
+		switch p.Args[1] {
+		case "-u":
+			text = strconv.Itoa(p.UID)
+		case "-g":
+			text = strconv.Itoa(p.GID)
+		}
+	}
+	_, err := fmt.Fprintln(p.Stdout, text)
 	return err
 }
 
 func whoami(_ context.Context, p *hollow.Process) error {
+	if p.UID != 0 {
+		return exit(1, "whoami: unknown uid %d", p.UID)
+	}
 	_, err := fmt.Fprintln(p.Stdout, "root")
 	return err
 }
