@@ -26,6 +26,9 @@ func (a *app) print(v any, text func() error) error {
 	return text()
 }
 
+// jsonLine writes v as one line of JSON.
+func jsonLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+
 func (a *app) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.stdout, format, args...)
 	return err

@@ -174,7 +174,7 @@ func (e *Engine) SendFrom(now time.Time, in Ingress, packet []byte) Verdict {
 func (e *Engine) drop(p *passage, cause Cause) Verdict {
 	e.total(p.f, p.clusters).dropped[cause].Add(uint64(p.segments))
 	if p.seen != nil {
-		p.seen.show(p.f, p.clusters, nil, Sighting{Enters: p.entered, Cause: cause, Packet: p.packet})
+		p.seen.show(p.f, p.clusters, nil, Sighting{Sent: p.entered, Enters: p.entered, Last: true, Cause: cause, Packet: p.packet})
 	}
 	return Verdict{Cause: cause, Link: -1}
 }

@@ -23,10 +23,10 @@ type flights struct {
 func (p *passage) cross(way *path) Verdict {
 	fs := flights{of: [2]flight{{at: p.entered, ingress: direct}}, n: 1}
 	v := Verdict{Link: direct}
-	for _, hop := range way.hops[:way.n] {
+	for i, hop := range way.hops[:way.n] {
 		w := p.f.ways[hop]
 		v.Link = w.index
-		if last := p.hop(w, &fs); last.segment {
+		if last := p.hop(w, &fs, i == way.n-1); last.segment {
 			return Verdict{Segment: true, Link: -1}
 		} else if fs.n == 0 {
 			v.Cause, v.Reject = last.cause, last.reject
@@ -57,9 +57,9 @@ func (p *passage) cross(way *path) Verdict {
 	return v
 }
 
-// hop takes what there is of a packet over one link. It returns what became
-// of the last of it.
-func (p *passage) hop(w *way, fs *flights) (o outcome) {
+// hop takes what there is of a packet over one link, the final one or not. It
+// returns what became of the last of it.
+func (p *passage) hop(w *way, fs *flights, final bool) (o outcome) {
 	model := &w.at(p.entered).model
 	before := *fs
 	fs.n = 0
@@ -69,7 +69,7 @@ func (p *passage) hop(w *way, fs *flights) (o outcome) {
 		if o.segment {
 			return o
 		}
-		p.show(w, Sighting{Enters: came, Leaves: c.at, Cause: o.cause, Copy: c.copy, Flip: c.flip})
+		p.show(w, Sighting{Enters: came, Leaves: c.at, Cause: o.cause, Copy: c.copy, Flip: c.flip, Last: final})
 		if o.cause != Delivered {
 			p.total.dropped[o.cause].Add(uint64(p.segments))
 			continue
@@ -80,7 +80,7 @@ func (p *passage) hop(w *way, fs *flights) (o outcome) {
 		}
 		fs.doubled = true
 		p.total.duplicated.Add(1)
-		p.show(w, Sighting{Enters: came, Leaves: o.again.at, Cause: o.extra, Copy: true, Flip: o.again.flip})
+		p.show(w, Sighting{Enters: came, Leaves: o.again.at, Cause: o.extra, Copy: true, Flip: o.again.flip, Last: final})
 		if o.extra != Delivered {
 			p.total.dropped[o.extra].Add(1)
 			continue
@@ -101,8 +101,9 @@ func (p *passage) show(w *way, s Sighting) {
 		return
 	}
 	if s.Cause != Delivered {
-		s.Leaves, s.Flip = time.Time{}, 0
+		s.Leaves, s.Flip, s.Last = time.Time{}, 0, true
 	}
+	s.Sent = p.entered
 	s.Packet = p.packet
 	p.seen.show(p.f, p.clusters, w, s)
 }

@@ -12,11 +12,13 @@ type Sighting struct {
 	Link     int       // index into Counters; -1 if it came to no link
 	From, To string    // the link's regions; empty if it came to no link
 	Src, Dst string    // clusters of the packet's two addresses; empty where in no site
+	Sent     time.Time // when it entered the WAN
 	Enters   time.Time // when it comes to the link; of a later link on its way, in the future
 	Leaves   time.Time // when it comes out at the other end; the zero time if dropped
 	Cause    Cause     // Delivered, or why this link (or no link) dropped it
 	Copy     bool      // a second copy, made by this link or one before it
 	Flip     int       // the bit that is flipped from here on, as in Verdict; 0 for none
+	Last     bool      // no link comes after it: of all sightings of a packet, or of a copy, one is the last
 	Packet   []byte    // the IP packet as it entered the WAN; valid during the call only
 }
 

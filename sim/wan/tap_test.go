@@ -48,16 +48,16 @@ func TestTapSeesAPacketAtEveryLink(t *testing.T) {
 	e.Send(now, transit)
 	want := []Sighting{
 		{Link: 0, From: "ra", To: "rb", Src: "a", Dst: "c", Enters: now, Leaves: ms(10), Packet: transit},
-		{Link: 1, From: "rb", To: "rc", Src: "a", Dst: "c", Enters: ms(10), Leaves: ms(30), Packet: transit},
-		{Link: -1, Src: "a", Dst: "d", Enters: now, Cause: NoRoute, Packet: stray},
-		{Link: -1, Src: "a", Enters: now, Cause: NoSite, Packet: nowhere},
-		{Link: -1, Enters: now, Cause: Malformed, Packet: []byte{0x45}},
+		{Link: 1, From: "rb", To: "rc", Src: "a", Dst: "c", Enters: ms(10), Leaves: ms(30), Last: true, Packet: transit},
+		{Link: -1, Src: "a", Dst: "d", Enters: now, Last: true, Cause: NoRoute, Packet: stray},
+		{Link: -1, Src: "a", Enters: now, Last: true, Cause: NoSite, Packet: nowhere},
+		{Link: -1, Enters: now, Last: true, Cause: Malformed, Packet: []byte{0x45}},
 	}
 	equal := func(a, b Sighting) bool {
-		same := slices.Equal(a.Packet, b.Packet) && a.Enters.Equal(b.Enters) && a.Leaves.Equal(b.Leaves)
+		same := a.Sent.Equal(now) && slices.Equal(a.Packet, b.Packet) && a.Enters.Equal(b.Enters) && a.Leaves.Equal(b.Leaves)
 		a.Packet, b.Packet = nil, nil
 		a.Enters, a.Leaves, b.Enters, b.Leaves = now, now, now, now
-		return same && a.Link == b.Link && a.From == b.From && a.To == b.To && a.Src == b.Src && a.Dst == b.Dst && a.Cause == b.Cause
+		return same && a.Link == b.Link && a.From == b.From && a.To == b.To && a.Src == b.Src && a.Dst == b.Dst && a.Cause == b.Cause && a.Last == b.Last
 	}
 	if !slices.EqualFunc(got, want, equal) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
