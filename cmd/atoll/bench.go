@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -46,6 +47,8 @@ the load average stands beside them.`,
 	f := cmd.Flags()
 	f.IntVar(&o.Rounds, "rounds", 5, "measure everything this many times")
 	f.BoolVar(&o.Quick, "quick", false, "only look whether everything works; the figures are worth nothing")
-	f.StringSliceVar(&o.Only, "only", nil, "drivers to hold against kernel forwarding")
+	f.StringVar(&o.Profile, "profile", "", "write a CPU profile of the engine's process to this file")
+	f.StringSliceVar(&o.Only, "only", nil, "drivers to hold against kernel forwarding: "+strings.Join(bench.Drivers(), ", "))
+	f.StringSliceVar(&o.Measure, "measure", nil, "what to measure: "+strings.Join(bench.Groups(), ", "))
 	return cmd
 }

@@ -40,18 +40,18 @@ func TestQuantile(t *testing.T) {
 func TestRatiosAreTakenWithinRounds(t *testing.T) {
 	var s samples
 	for _, mood := range []float64{1, 0.1, 0.5} {
-		s.add("x", "x", "Gbit/s", kernelName, 40*mood)
-		s.add("x", "x", "Gbit/s", tunName, 20*mood)
-		s.add("y", "y", "Gbit/s", tunName, 3*mood)
+		s.add("x", "Gbit/s", kernelName, 40*mood)
+		s.add("x", "Gbit/s", tunName, 20*mood)
+		s.add("y", "Gbit/s", tunName, 3*mood)
 	}
 	m := s.metrics()
 	half, one := 0.5, 1.0
 	want := []Metric{
-		{ID: "x", What: "x", Unit: "Gbit/s", Figures: map[string]Figure{
+		{ID: "x", Unit: "Gbit/s", Figures: map[string]Figure{
 			kernelName: {Median: 20, Ratio: &one, Rounds: []float64{40, 4, 20}},
 			tunName:    {Median: 10, Ratio: &half, Rounds: []float64{20, 2, 10}},
 		}},
-		{ID: "y", What: "y", Unit: "Gbit/s", Figures: map[string]Figure{
+		{ID: "y", Unit: "Gbit/s", Figures: map[string]Figure{
 			tunName: {Median: 1.5, Rounds: []float64{3, 0.3, 1.5}},
 		}},
 	}
@@ -82,7 +82,7 @@ func wide() *Result {
 		for _, l := range section.lines {
 			for _, id := range l.ids {
 				for i, d := range []string{kernelName, tunName, netemName, toxiproxyName} {
-					s.add(id, id, "", d, 1234.5+1000*float64(i))
+					s.add(id, "", d, 1234.5+1000*float64(i))
 				}
 			}
 		}
@@ -129,8 +129,8 @@ func TestValidateTellsAll(t *testing.T) {
 	if err := (Options{}).Validate(); err != nil {
 		t.Error(err)
 	}
-	err := Options{Rounds: -1, Window: time.Hour, Probes: -1, Only: []string{kernelName, "carrier-pigeon"}}.Validate()
-	for _, want := range []string{"-1 rounds", "1h0m0s", "-1 probes", `"carrier-pigeon": there are kernel, tun`} {
+	err := Options{Rounds: -1, Window: time.Hour, Probes: -1, Only: []string{kernelName, "carrier-pigeon"}, Measure: []string{tcpGroup, "noise"}}.Validate()
+	for _, want := range []string{"-1 rounds", "1h0m0s", "-1 probes", `"carrier-pigeon": there are kernel, tun`, `"noise"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in: %v", want, err)
 		}
@@ -139,11 +139,11 @@ func TestValidateTellsAll(t *testing.T) {
 
 func TestTargets(t *testing.T) {
 	var s samples
-	s.add("tcp/1/0ms/rate", "", "", kernelName, 40)
-	s.add("tcp/1/0ms/rate", "", "", tunName, 19)
-	s.add("delay/0ms/median", "", "", tunName, 12)
-	s.add("delay/150ms/median", "", "", tunName, 49)
-	s.add("tcp/8/50ms/rate", "", "", tunName, 3)
+	s.add("tcp/1/0ms/rate", "", kernelName, 40)
+	s.add("tcp/1/0ms/rate", "", tunName, 19)
+	s.add("delay/0ms/median", "", tunName, 12)
+	s.add("delay/150ms/median", "", tunName, 49)
+	s.add("tcp/8/50ms/rate", "", tunName, 3)
 	r := &Result{Metrics: s.metrics()}
 	got := map[string]bool{}
 	for _, target := range targets(r) {

@@ -3,8 +3,11 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // kind is a driver before it runs.
@@ -12,9 +15,13 @@ type kind struct {
 	name    string
 	packets bool // carries any IP packet, not TCP connections only
 	delays  bool
+	links   bool // has a policy of links
+	// prefix is put before the metrics' names: another lane of the same driver,
+	// of which only the delays are measured.
+	prefix string
 	// open makes the bed's router forward, and says what is at work. It may
 	// fail with errAbsent: then the driver is shown as skipped.
-	open func(context.Context, *bed) (driver, string, error)
+	open func(context.Context, *bed, Options) (driver, string, error)
 }
 
 // driver is one at work in a bed's router.
@@ -32,6 +39,8 @@ var errAbsent = errors.New("not on this machine")
 func kinds() []kind {
 	return []kind{
 		{name: kernelName, packets: true, open: openKernel},
+		{name: tunName, packets: true, delays: true, links: true, open: openTUN(OpenArgs{})},
+		{name: tunName, prefix: "plain-", packets: true, delays: true, open: openTUN(OpenArgs{Ordinary: true})},
 		{name: toxiproxyName, delays: true, open: openToxiproxy},
 	}
 }
@@ -39,7 +48,7 @@ func kinds() []kind {
 // kernel forwarding: the baseline.
 type kernel struct{}
 
-func openKernel(_ context.Context, bed *bed) (driver, string, error) {
+func openKernel(_ context.Context, bed *bed, _ Options) (driver, string, error) {
 	return kernel{}, "veth, IP forwarding", bed.router.sysctl("net/ipv4/ip_forward", "1")
 }
 
@@ -52,3 +61,38 @@ func (kernel) reach(_ context.Context, oneWay time.Duration, port uint16) (netip
 
 func (kernel) pid() int { return 0 }
 func (kernel) close()   {}
+
+// tunDriver is the engine behind a TUN device, in a child.
+type tunDriver struct{ child *child }
+
+func openTUN(args OpenArgs) func(context.Context, *bed, Options) (driver, string, error) {
+	return func(ctx context.Context, bed *bed, o Options) (driver, string, error) {
+		if err := unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK); err != nil {
+			return nil, "", fmt.Errorf("%w: /dev/net/tun: %w", errAbsent, err)
+		}
+		c, err := startChild(ctx, bed.router, roleTUN)
+		if err != nil {
+			return nil, "", err
+		}
+		if !args.Ordinary {
+			args.Profile = o.Profile
+		}
+		var note string
+		if err := c.call(ctx, "Open", args, &note); err != nil {
+			c.stop()
+			return nil, "", err
+		}
+		return &tunDriver{c}, note, nil
+	}
+}
+
+func (d *tunDriver) reach(ctx context.Context, oneWay time.Duration, port uint16) (netip.AddrPort, error) {
+	return netip.AddrPortFrom(hostB.Addr(), port), d.child.call(ctx, "Delay", oneWay, &None{})
+}
+
+func (d *tunDriver) links(ctx context.Context, n int) (t LinkTimes, err error) {
+	return t, d.child.call(ctx, "Links", n, &t)
+}
+
+func (d *tunDriver) pid() int { return d.child.pid() }
+func (d *tunDriver) close()   { d.child.stop() }

@@ -14,5 +14,16 @@ const (
 // they are measured and shown.
 func Drivers() []string { return []string{kernelName, tunName, netemName, toxiproxyName} }
 
+// Groups lists what can be measured, in its order.
+func Groups() []string { return []string{tcpGroup, packetsGroup, delayGroup, memoryGroup, linksGroup} }
+
+const (
+	tcpGroup     = "tcp"
+	packetsGroup = "packets"
+	delayGroup   = "delay"
+	memoryGroup  = "memory"
+	linksGroup   = "links"
+)
+
 // ErrMachine is wrapped by errors about what this machine does not permit.
 var ErrMachine = errors.New("this machine cannot run the benchmark")

@@ -19,6 +19,10 @@ type Options struct {
 	// Only names the drivers to measure; empty means all. Kernel forwarding is
 	// always measured: it is what the others are held against.
 	Only []string `json:"only,omitempty"`
+	// Measure names what to measure (see [Groups]); empty means all.
+	Measure []string `json:"measure,omitempty"`
+	// Profile is a file for a CPU profile of the engine's process; optional.
+	Profile string `json:"profile,omitempty"`
 	// Progress is told what is being measured; may be nil.
 	Progress func(string) `json:"-"`
 }
@@ -34,6 +38,11 @@ func (o Options) Validate() error {
 	}
 	if o.Probes < 0 || o.Probes > 1_000_000 {
 		faults = append(faults, fmt.Errorf("%d probes: want up to a million", o.Probes))
+	}
+	for _, name := range o.Measure {
+		if !slices.Contains(Groups(), name) {
+			faults = append(faults, fmt.Errorf("nothing called %q to measure: there are %s", name, strings.Join(Groups(), ", ")))
+		}
 	}
 	for _, name := range o.Only {
 		if !slices.Contains(Drivers(), name) {
@@ -93,8 +102,7 @@ type Driver struct {
 
 // Metric is one line: a figure per driver.
 type Metric struct {
-	ID   string `json:"id"` // "tcp/8/50ms/rate"
-	What string `json:"what"`
+	ID   string `json:"id"` // such as tcp/8/50ms/rate
 	Unit string `json:"unit"`
 	// Figures by driver; a driver that cannot be measured this way has none.
 	Figures map[string]Figure `json:"figures"`
@@ -133,7 +141,7 @@ type samples struct {
 	seen  map[string]map[string][]float64 // metric → driver → rounds
 }
 
-func (s *samples) add(id, what, unit, driver string, v float64) {
+func (s *samples) add(id, unit, driver string, v float64) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return // nothing was moved, so nothing per unit can be told
 	}
@@ -142,7 +150,7 @@ func (s *samples) add(id, what, unit, driver string, v float64) {
 	}
 	if s.seen[id] == nil {
 		s.seen[id] = map[string][]float64{}
-		s.order = append(s.order, Metric{ID: id, What: what, Unit: unit})
+		s.order = append(s.order, Metric{ID: id, Unit: unit})
 	}
 	s.seen[id][driver] = append(s.seen[id][driver], v)
 }

@@ -43,8 +43,10 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		if len(o.Only) > 0 && k.name != kernelName && !slices.Contains(o.Only, k.name) {
 			continue
 		}
-		l, note, err := openLane(ctx, k)
+		l, note, err := openLane(ctx, k, o)
 		switch {
+		case errors.Is(err, errAbsent) && k.prefix != "":
+			continue
 		case errors.Is(err, errAbsent):
 			r.Drivers = append(r.Drivers, Driver{Name: k.name, Skipped: err.Error()})
 			continue
@@ -52,17 +54,22 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 			return nil, fmt.Errorf("%s: %w", k.name, err)
 		}
 		lanes = append(lanes, l)
-		r.Drivers = append(r.Drivers, Driver{Name: k.name, Note: note})
+		if k.prefix == "" {
+			r.Drivers = append(r.Drivers, Driver{Name: k.name, Note: note})
+		}
 	}
 	var s samples
 	for round := range o.Rounds {
 		for _, step := range steps() {
+			if len(o.Measure) > 0 && !slices.Contains(o.Measure, step.group) {
+				continue
+			}
 			for _, l := range lanes {
 				if !step.applies(l.kind) {
 					continue
 				}
-				o.Progress(fmt.Sprintf("round %d of %d: %s, %s", round+1, o.Rounds, step.name, l.kind.name))
-				err := step.run(ctx, o, l, func(id, what, unit string, v float64) { s.add(id, what, unit, l.kind.name, v) })
+				o.Progress(fmt.Sprintf("round %d of %d: %s, %s%s", round+1, o.Rounds, step.name, l.kind.prefix, l.kind.name))
+				err := step.run(ctx, o, l, func(id, unit string, v float64) { s.add(l.kind.prefix+id, unit, l.kind.name, v) })
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
@@ -78,12 +85,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	return r, nil
 }
 
-func openLane(ctx context.Context, k kind) (*lane, string, error) {
+func openLane(ctx context.Context, k kind, o Options) (*lane, string, error) {
 	bed, err := newBed(ctx)
 	if err != nil {
 		return nil, "", err
 	}
-	driver, note, err := k.open(ctx, bed)
+	driver, note, err := k.open(ctx, bed, o)
 	if err != nil {
 		bed.close()
 		return nil, "", err

@@ -11,12 +11,13 @@ import (
 // step is one measurement, taken of every driver that it applies to before the
 // next begins.
 type step struct {
+	group   string
 	name    string
 	applies func(kind) bool
 	run     func(ctx context.Context, o Options, l *lane, report report) error
 }
 
-type report func(id, what, unit string, v float64)
+type report func(id, unit string, v float64)
 
 // The one-way delays whose error is measured.
 var oneWays = []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond, 150 * time.Millisecond}
@@ -36,23 +37,26 @@ func steps() []step {
 	for _, rtt := range []time.Duration{0, 50 * time.Millisecond} {
 		for _, streams := range []int{1, 8} {
 			out = append(out, step{
+				group:   tcpGroup,
 				name:    fmt.Sprintf("TCP × %d at %d ms", streams, rtt.Milliseconds()),
-				applies: func(k kind) bool { return rtt == 0 || k.delays },
+				applies: func(k kind) bool { return whole(k) && (rtt == 0 || k.delays) },
 				run: func(ctx context.Context, o Options, l *lane, r report) error {
 					return throughput(ctx, o, l, r, streams, rtt)
 				},
 			})
 		}
 	}
-	out = append(out, step{"small packets", func(k kind) bool { return k.packets }, smallPackets})
+	out = append(out, step{packetsGroup, "small packets", func(k kind) bool { return whole(k) && k.packets }, smallPackets})
 	for _, oneWay := range oneWays {
 		out = append(out, step{
+			group:   delayGroup,
 			name:    fmt.Sprintf("delay of %d ms", oneWay.Milliseconds()),
 			applies: func(k kind) bool { return k.packets && (oneWay == 0 || k.delays) },
 			run: func(ctx context.Context, o Options, l *lane, r report) error {
 				return delay(ctx, o, l, r, oneWay, false)
 			},
 		}, step{
+			group:   delayGroup,
 			name:    fmt.Sprintf("message delay of %d ms", oneWay.Milliseconds()),
 			applies: func(k kind) bool { return !k.packets || k.name == kernelName && oneWay == 0 },
 			run: func(ctx context.Context, o Options, l *lane, r report) error {
@@ -60,8 +64,13 @@ func steps() []step {
 			},
 		})
 	}
-	return append(out, step{"memory", func(k kind) bool { return k.packets && k.delays }, memory})
+	return append(out,
+		step{memoryGroup, "memory", func(k kind) bool { return whole(k) && k.packets && k.delays }, memory},
+		step{linksGroup, "10,000 links", func(k kind) bool { return whole(k) && k.links }, links})
 }
+
+// whole tells a driver's main lane, of which everything is measured.
+func whole(k kind) bool { return k.prefix == "" }
 
 // throughput lets streams run and counts what arrives in a window.
 func throughput(ctx context.Context, o Options, l *lane, report report, streams int, rtt time.Duration) error {
@@ -96,12 +105,12 @@ func throughput(ctx context.Context, o Options, l *lane, report report, streams 
 	if bytes == 0 {
 		return fmt.Errorf("nothing arrived in %v", o.Window)
 	}
-	id, what := fmt.Sprintf("tcp/%d/%dms", streams, rtt.Milliseconds()), fmt.Sprintf("%d × TCP, %d ms", streams, rtt.Milliseconds())
-	report(id+"/rate", what, "Gbit/s", bytes*8/1e9/(after.At-before.At).Seconds())
+	id := fmt.Sprintf("tcp/%d/%dms", streams, rtt.Milliseconds())
+	report(id+"/rate", "Gbit/s", bytes*8/1e9/(after.At-before.At).Seconds())
 	gib := bytes / (1 << 30)
-	report(id+"/cpu", what+", CPU of all", "s/GiB", used.all.Seconds()/gib)
+	report(id+"/cpu", "s/GiB", used.all.Seconds()/gib)
 	if l.driver.pid() != 0 {
-		report(id+"/cpu-forwarder", what+", CPU of forwarder", "s/GiB", used.forwarder.Seconds()/gib)
+		report(id+"/cpu-forwarder", "s/GiB", used.forwarder.Seconds()/gib)
 	}
 	return nil
 }
@@ -158,6 +167,9 @@ func (l *lane) flooded(ctx context.Context, oneWay time.Duration, args FloodArgs
 	if stopped := l.bed.a.call(context.WithoutCancel(ctx), "FloodStop", None{}, &None{}); err == nil {
 		err = stopped
 	}
+	if err == nil {
+		err = wait(ctx, 2*oneWay) // what is on its way is no part of the next measurement
+	}
 	return err
 }
 
@@ -177,9 +189,9 @@ func smallPackets(ctx context.Context, o Options, l *lane, report report) error 
 			return err
 		}
 		packets := float64(after - before)
-		report("packets/rate", "small packets", "k/s", packets/1e3/(to-from).Seconds())
+		report("packets/rate", "k/s", packets/1e3/(to-from).Seconds())
 		if l.driver.pid() != 0 {
-			report("packets/per-core", "small packets per core of forwarder", "k/s", packets/1e3/used.forwarder.Seconds())
+			report("packets/per-core", "k/s", packets/1e3/used.forwarder.Seconds())
 		}
 		return nil
 	})
@@ -215,14 +227,14 @@ func delay(ctx context.Context, o Options, l *lane, report report, oneWay time.D
 	if len(late) < o.Probes/2 {
 		return fmt.Errorf("of %d probes only %d arrived", o.Probes, len(late))
 	}
-	id, what := fmt.Sprintf("delay/%dms", oneWay.Milliseconds()), fmt.Sprintf("delay error at %d ms", oneWay.Milliseconds())
+	id := fmt.Sprintf("delay/%dms", oneWay.Milliseconds())
 	if tcp {
-		id, what = "message-"+id, "message "+what
+		id = "message-" + id
 	}
-	report(id+"/median", what+", median", "µs", median(late))
-	report(id+"/p99", what+", p99", "µs", quantile(late, 0.99))
-	report(id+"/max", what+", max", "µs", quantile(late, 1))
-	report(id+"/missing", what+", missing", "probes", float64(o.Probes-len(late)))
+	report(id+"/median", "µs", median(late))
+	report(id+"/p99", "µs", quantile(late, 0.99))
+	report(id+"/max", "µs", quantile(late, 1))
+	report(id+"/missing", "probes", float64(o.Probes-len(late)))
 	return nil
 }
 
@@ -249,7 +261,7 @@ func memory(ctx context.Context, o Options, l *lane, report report) error {
 	if err != nil {
 		return err
 	}
-	report("memory/idle", "resident, idle", "MiB", float64(idle)/(1<<20))
+	report("memory/idle", "MiB", float64(idle)/(1<<20))
 	args := FloodArgs{Payload: flightPayload, Segments: flightSegments, RateBits: flightRate}
 	return l.flooded(ctx, flightOneWay, args, func() error {
 		if err := wait(ctx, 4*flightOneWay); err != nil { // until what arrives is as much as what is sent
@@ -278,11 +290,28 @@ func memory(ctx context.Context, o Options, l *lane, report report) error {
 			return err
 		}
 		rate := float64(after-before) / (to - from).Seconds() // bytes per second
-		report("memory/flight", "in flight (of 5 Gbit/s × 50 ms)", "MiB", rate*flightOneWay.Seconds()/(1<<20))
-		report("memory/resident", "resident with that", "MiB", float64(most)/(1<<20))
-		report("memory/anonymous", "anonymous with that", "MiB", float64(mostAnonymous)/(1<<20))
+		report("memory/flight", "MiB", rate*flightOneWay.Seconds()/(1<<20))
+		report("memory/resident", "MiB", float64(most)/(1<<20))
+		report("memory/anonymous", "MiB", float64(mostAnonymous)/(1<<20))
 		return nil
 	})
+}
+
+// links times a policy of ten thousand.
+func links(ctx context.Context, _ Options, l *lane, report report) error {
+	d, ok := l.driver.(interface {
+		links(context.Context, int) (LinkTimes, error)
+	})
+	if !ok {
+		return fmt.Errorf("%T has no links", l.driver)
+	}
+	t, err := d.links(ctx, 10_000)
+	if err != nil {
+		return err
+	}
+	report("links/compile", "ms", float64(t.Compile.Microseconds())/1e3)
+	report("links/swap", "ms", float64(t.Swap.Microseconds())/1e3)
+	return nil
 }
 
 // wait lets a measurement take its time.

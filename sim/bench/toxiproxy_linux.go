@@ -58,7 +58,7 @@ func (t *Toxiproxy) Proxy(args ProxyArgs, at *netip.AddrPort) error {
 // toxiproxyDriver is the child, seen from the benchmark.
 type toxiproxyDriver struct{ child *child }
 
-func openToxiproxy(ctx context.Context, bed *bed) (driver, string, error) {
+func openToxiproxy(ctx context.Context, bed *bed, _ Options) (driver, string, error) {
 	c, err := startChild(ctx, bed.router, roleToxiproxy)
 	if err != nil {
 		return nil, "", err

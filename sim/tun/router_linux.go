@@ -66,7 +66,7 @@ func Open(cfg Config) (*Router, error) {
 		return nil, err
 	}
 	r := &Router{cfg: cfg, base: time.Now(), stop: -1}
-	r.report.Spin, r.report.RealtimeWhy = cfg.Spin, "not running"
+	r.report.Spin, r.report.RealtimeWhy = cfg.Spin, NotRunning
 	switch {
 	case cfg.Spin == 0:
 		r.report.SpinWhy = "not asked for"

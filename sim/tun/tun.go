@@ -104,6 +104,9 @@ func (c *Config) validate() error {
 	return errors.Join(faults...)
 }
 
+// NotRunning is Report.RealtimeWhy of a router whose Run has not begun.
+const NotRunning = "not running"
+
 // Report is what the machine granted a router.
 type Report struct {
 	// Devices are the TUN devices, one for each interface.
