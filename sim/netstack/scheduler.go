@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
+
+	"github.com/atoll-dev/atoll/sim/clock"
 )
 
 // maxHeld bounds the memory of packets on the way, in bytes: 1 Gbit/s for a
@@ -26,21 +28,11 @@ type scheduler struct {
 	done     chan struct{}
 
 	mu         sync.Mutex
-	heap       []held
-	seq        uint64
+	queue      clock.Queue[*buffer.View] // by the time since start
 	bytes      int
-	sleepUntil int64 // when the goroutine will wake by itself; -1 while it is awake
+	sleepUntil time.Duration // when the goroutine will wake by itself; -1 while it is awake
 	closed     bool
 }
-
-// held is a packet on the way.
-type held struct {
-	at  int64 // since start, in ns
-	seq uint64
-	v   *buffer.View
-}
-
-func (a held) before(b held) bool { return a.at < b.at || a.at == b.at && a.seq < b.seq }
 
 func newScheduler(arrive func(*buffer.View)) *scheduler {
 	s := &scheduler{start: time.Now(), arrive: arrive, sleepUntil: -1, done: make(chan struct{})}
@@ -58,10 +50,9 @@ func (s *scheduler) hold(at time.Time, v *buffer.View) {
 		v.Release()
 		return
 	}
-	s.seq++
 	s.bytes += v.Size()
-	due := int64(at.Sub(s.start))
-	s.push(held{due, s.seq, v})
+	due := at.Sub(s.start)
+	s.queue.Push(due, v)
 	if due < s.sleepUntil {
 		s.sleepUntil = due // one wake-up is enough
 		s.alarm.ring()     // with the lock held, lest close takes the alarm away
@@ -80,9 +71,10 @@ func (s *scheduler) run() {
 			s.mu.Unlock()
 			return
 		}
-		now := int64(time.Since(s.start))
-		for len(s.heap) > 0 && s.heap[0].at <= now {
-			v := s.pop().v
+		now := time.Since(s.start)
+		next, held := s.queue.Next()
+		for ; held && next <= now; next, held = s.queue.Next() {
+			_, v := s.queue.Pop()
 			s.bytes -= v.Size()
 			due = append(due, v)
 		}
@@ -98,9 +90,8 @@ func (s *scheduler) run() {
 		}
 		wait := time.Duration(-1)
 		s.sleepUntil = never
-		if len(s.heap) > 0 {
-			s.sleepUntil = s.heap[0].at
-			wait = time.Duration(s.heap[0].at - now)
+		if held {
+			s.sleepUntil, wait = next, next-now
 		}
 		s.mu.Unlock()
 		s.alarm.wait(wait)
@@ -110,7 +101,7 @@ func (s *scheduler) run() {
 func (s *scheduler) pending() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.heap)
+	return s.queue.Len()
 }
 
 // close throws away what is held and waits for the goroutine to end.
@@ -118,62 +109,12 @@ func (s *scheduler) close() {
 	s.mu.Lock()
 	was := s.closed
 	s.closed = true
-	for _, h := range s.heap {
-		h.v.Release()
-	}
-	s.heap, s.bytes = nil, 0
+	s.queue.Drain(func(v *buffer.View) { v.Release() })
+	s.bytes = 0
 	s.mu.Unlock()
 	if !was {
 		s.alarm.ring()
 		<-s.done
 		s.alarm.close()
 	}
-}
-
-// The heap is 4-ary: half the depth of a binary one, and its children share
-// cache lines.
-func (s *scheduler) push(h held) {
-	q := append(s.heap, h)
-	i := len(q) - 1
-	for i > 0 {
-		p := (i - 1) / 4
-		if !h.before(q[p]) {
-			break
-		}
-		q[i] = q[p]
-		i = p
-	}
-	q[i] = h
-	s.heap = q
-}
-
-func (s *scheduler) pop() held {
-	q := s.heap
-	top, last := q[0], q[len(q)-1]
-	q[len(q)-1] = held{}
-	q = q[:len(q)-1]
-	s.heap = q
-	if len(q) == 0 {
-		return top
-	}
-	i := 0
-	for {
-		first := 4*i + 1
-		if first >= len(q) {
-			break
-		}
-		least := first
-		for c := first + 1; c < min(first+4, len(q)); c++ {
-			if q[c].before(q[least]) {
-				least = c
-			}
-		}
-		if !q[least].before(last) {
-			break
-		}
-		q[i] = q[least]
-		i = least
-	}
-	q[i] = last
-	return top
 }

@@ -30,20 +30,23 @@ func world(n, degree int, ruled bool) Policy {
 	return p
 }
 
+// BenchmarkSend is what the engine takes for a packet, by how many sites (and
+// links) the policy has, and between how many pairs of them packets go.
 func BenchmarkSend(b *testing.B) {
 	for _, w := range []struct {
-		sites int
-		ruled bool
-	}{{4, false}, {4, true}, {10_000, false}, {10_000, true}} {
-		b.Run(fmt.Sprintf("sites=%d,ruled=%v", w.sites, w.ruled), func(b *testing.B) {
+		sites, pairs int
+		ruled        bool
+	}{{4, 4, false}, {4, 4, true}, {10_000, 4, false}, {10_000, 4, true}, {10_000, 10_000, false}, {10_000, 10_000, true}} {
+		b.Run(fmt.Sprintf("sites=%d,pairs=%d,ruled=%v", w.sites, w.pairs, w.ruled), func(b *testing.B) {
 			e, err := New(world(w.sites, 1, w.ruled), 1)
 			if err != nil {
 				b.Fatal(err)
 			}
-			packets := make([][]byte, w.sites)
-			for i := range packets {
+			packets := make([][]byte, w.pairs)
+			for k := range packets {
+				i := k * (w.sites / w.pairs)
 				j := (i + 1) % w.sites
-				packets[i] = spec{
+				packets[k] = spec{
 					src: fmt.Sprintf("10.%d.%d.7", i>>8, i&255), dst: fmt.Sprintf("11.%d.%d.7", j>>8, j&255),
 					proto: TCP, sport: 4000, dport: 443, payload: 1400,
 				}.build()
@@ -58,4 +61,34 @@ func BenchmarkSend(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkSwap configures 10,000 links from nothing, and puts another policy
+// with as many in force. The target is 100 ms for both.
+func BenchmarkSwap(b *testing.B) {
+	first, second := world(5000, 1, true), world(5000, 1, true)
+	for i := range second.Links {
+		second.Links[i].OneWay *= 2
+	}
+	if len(first.Links) != 10_000 {
+		b.Fatalf("%d links", len(first.Links))
+	}
+	b.Run("configure", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := New(first, 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("swap", func(b *testing.B) {
+		e, err := New(first, 1)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := 0; b.Loop(); i++ {
+			if err := e.Swap([]Policy{second, first}[i%2]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

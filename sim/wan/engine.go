@@ -2,6 +2,7 @@ package wan
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,9 +33,24 @@ type inForce struct {
 	policy Policy
 	ways   map[pair]*way
 	links  []*link
-	// totals remembers the pair counters by the clusters' indices in this
-	// policy, -1 standing for "in no site"; the engine keeps them by name.
+	// lanes remembers what holds for every packet from one site to another,
+	// by their indices, so that a packet costs one look.
+	lanes sync.Map // pair → *lane
+	// totals are the pair counters by the clusters' indices in this policy, -1
+	// standing for "in no site"; the engine keeps them by name.
 	totals sync.Map // pair → *pairTotal
+}
+
+// lane is the way from one site to another.
+type lane struct {
+	clusters pair
+	total    *pairTotal
+	ruled    bool // rules are to be asked, of one direction or the other
+	// fixed tells that cause and ways hold for every address of the
+	// destination; else they hang on routes, and each packet finds its own.
+	fixed bool
+	cause Cause
+	ways  []*way
 }
 
 // way is one link as a policy has it: its models over time, the first being
@@ -151,23 +167,57 @@ func (e *Engine) SendFrom(now time.Time, in Ingress, packet []byte) Verdict {
 	if src >= 0 && src == dst {
 		return Verdict{Local: true, Link: -1}
 	}
-	p.clusters = f.clustersOf(src, dst)
 	if src < 0 || dst < 0 {
+		p.clusters = f.clustersOf(src, dst)
 		return e.drop(&p, NoSite)
 	}
-	way, cause := f.route(src, dst, h.dst)
+	l := e.lane(f, pair{src, dst})
+	p.clusters, p.total = l.clusters, l.total
+	cause, ways := l.cause, l.ways
+	if !l.fixed {
+		var room [maxHops]*way
+		cause, ways = f.waysTo(src, dst, h.dst, room[:0])
+	}
 	if cause != Delivered {
 		return e.drop(&p, cause)
 	}
-	if p.segments > 1 && !f.whole(&way, &p.parcel) {
+	if p.segments > 1 && !whole(ways, &p.parcel) {
 		return Verdict{Segment: true, Link: -1}
 	}
-	if !e.admit(f, now, p.clusters, &h, packet) {
+	if l.ruled && !e.admit(f, now, p.clusters, &h, packet) {
 		return e.drop(&p, Denied)
 	}
 	p.answerable = answerable(&h, packet)
-	p.total = e.total(f, p.clusters)
-	return p.cross(&way)
+	return p.cross(ways)
+}
+
+// lane returns the way from one site to another.
+func (e *Engine) lane(f *inForce, key pair) *lane {
+	if l, ok := f.lanes.Load(key); ok {
+		return l.(*lane)
+	}
+	l := &lane{clusters: f.clustersOf(key.from, key.to)}
+	l.total = e.total(f, l.clusters)
+	if back := (pair{l.clusters.to, l.clusters.from}); l.clusters != back {
+		l.ruled = f.rules[l.clusters] != nil || f.rules[back] != nil
+	}
+	if l.fixed = f.fixed(l.clusters); l.fixed {
+		l.cause, l.ways = f.waysTo(key.from, key.to, netip.Addr{}, nil)
+	}
+	f.lanes.Store(key, l)
+	return l
+}
+
+// waysTo appends the links from one site to an address in another.
+func (f *inForce) waysTo(src, dst int32, to netip.Addr, ways []*way) (Cause, []*way) {
+	p, cause := f.route(src, dst, to)
+	if cause != Delivered {
+		return cause, nil
+	}
+	for _, hop := range p.hops[:p.n] {
+		ways = append(ways, f.ways[hop])
+	}
+	return Delivered, ways
 }
 
 // drop tells and counts what came to no link.
@@ -179,17 +229,10 @@ func (e *Engine) drop(p *passage, cause Cause) Verdict {
 	return Verdict{Cause: cause, Link: -1}
 }
 
-// admit asks the rules.
+// admit asks the rules of a pair of clusters of which at least one direction
+// has any.
 func (e *Engine) admit(f *inForce, now time.Time, key pair, h *header, packet []byte) bool {
-	if key.from == key.to || len(f.rules) == 0 {
-		return true
-	}
 	_, ruled := f.rules[key]
-	if !ruled {
-		if _, back := f.rules[pair{key.to, key.from}]; !back {
-			return true
-		}
-	}
 	if h.kind == echoRequest && f.policy.Probes.Contains(h.srcPort) ||
 		h.kind == echoReply && f.policy.Probes.Contains(h.dstPort) {
 		return true

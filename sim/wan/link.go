@@ -14,12 +14,13 @@ import (
 // packets, and its totals. Its model comes with each packet, from the policy in force.
 type link struct {
 	mu       sync.Mutex
-	rng      *rand.Rand
-	bad      bool       // Gilbert-Elliott
-	busy     []interval // when the transmitter is taken, sorted, disjoint
-	last     map[int]time.Time
-	state    float64   // of the jitter, in standard deviations
-	wobbled  time.Time // when it was so
+	rng      rand.Rand
+	bad      bool              // Gilbert-Elliott
+	busy     []interval        // when the transmitter is taken, sorted, disjoint
+	last     time.Time         // when the last packet that came directly arrives
+	transit  map[int]time.Time // … of those that came by another link, by its index
+	state    float64           // of the jitter, in standard deviations
+	wobbled  time.Time         // when it was so
 	answers  budget
 	counters Counters
 	dropped  [numCauses]uint64
@@ -35,8 +36,7 @@ func newLink(seed uint64, from, to string) *link {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(from + "\x00" + to)) // a hash takes everything
 	return &link{
-		rng:      rand.New(rand.NewPCG(seed, h.Sum64())),
-		last:     map[int]time.Time{},
+		rng:      *rand.New(rand.NewPCG(seed, h.Sum64())),
 		counters: Counters{From: from, To: to},
 	}
 }
@@ -119,10 +119,10 @@ func (l *link) propagate(m *LinkModel, p *parcel, c *flight, sent time.Time, ing
 	if !m.Reorder {
 		// In order per ingress: packets in transit arrive here in the future,
 		// and those sent directly must not wait for them.
-		if last := l.last[ingress]; c.at.Before(last) {
+		if last := l.lastFrom(ingress); c.at.Before(last) {
 			c.at = last
 		}
-		l.last[ingress] = c.at
+		l.arrived(ingress, c.at)
 	}
 	if m.Corrupt > 0 && l.rng.Float64() < m.Corrupt && p.body < p.end {
 		c.flip = 8*p.body + l.rng.IntN(8*(p.end-p.body))
@@ -130,6 +130,24 @@ func (l *link) propagate(m *LinkModel, p *parcel, c *flight, sent time.Time, ing
 	}
 	l.counters.Packets += uint64(p.segments)
 	l.counters.Bytes += uint64(p.size)
+}
+
+func (l *link) lastFrom(ingress int) time.Time {
+	if ingress == direct {
+		return l.last
+	}
+	return l.transit[ingress]
+}
+
+func (l *link) arrived(ingress int, at time.Time) {
+	switch {
+	case ingress == direct:
+		l.last = at
+	case l.transit == nil:
+		l.transit = map[int]time.Time{ingress: at}
+	default:
+		l.transit[ingress] = at
+	}
 }
 
 // budget limits what a link answers, as Linux' icmp_msgs_per_sec and

@@ -20,13 +20,12 @@ type flights struct {
 }
 
 // cross takes a packet over the links of its path.
-func (p *passage) cross(way *path) Verdict {
+func (p *passage) cross(ways []*way) Verdict {
 	fs := flights{of: [2]flight{{at: p.entered, ingress: direct}}, n: 1}
 	v := Verdict{Link: direct}
-	for i, hop := range way.hops[:way.n] {
-		w := p.f.ways[hop]
+	for i, w := range ways {
 		v.Link = w.index
-		if last := p.hop(w, &fs, i == way.n-1); last.segment {
+		if last := p.hop(w, &fs, i == len(ways)-1); last.segment {
 			return Verdict{Segment: true, Link: -1}
 		} else if fs.n == 0 {
 			v.Cause, v.Reject = last.cause, last.reject

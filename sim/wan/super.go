@@ -25,16 +25,16 @@ const wholeWithin = 100 * time.Microsecond
 // treats one segment differently from another, nor is so slow that the
 // segments would arrive one by one. What fills a queue is told by the link; of
 // several links none may have a rate, because the first has by then been crossed.
-func (f *inForce) whole(p *path, wire *parcel) bool {
-	for _, hop := range p.hops[:p.n] {
-		s := f.ways[hop].at(wire.entered)
+func whole(ways []*way, wire *parcel) bool {
+	for _, w := range ways {
+		s := w.at(wire.entered)
 		if !s.even {
 			return false
 		}
 		if s.model.Down {
 			return true // dropped whole, here
 		}
-		if bps := s.model.RateBps; bps > 0 && (p.n > 1 || transmission(wire.size, bps) > wholeWithin) {
+		if bps := s.model.RateBps; bps > 0 && (len(ways) > 1 || transmission(wire.size, bps) > wholeWithin) {
 			return false
 		}
 	}

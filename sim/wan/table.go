@@ -77,6 +77,9 @@ func (p *Policy) Compile() (*Table, error) {
 	for _, r := range p.Rules {
 		key := pair{t.byName[r.From], t.byName[r.To]}
 		t.rules[key] = append(t.rules[key], r.Ports...)
+		if t.rules[key] == nil {
+			t.rules[key] = []Port{} // ruled, and nothing is admitted
+		}
 	}
 	return t, nil
 }
@@ -229,6 +232,19 @@ func (t *Table) route(src, dst int32, to netip.Addr) (p path, cause Cause) {
 		from = via
 	}
 	return p, t.linked(&p)
+}
+
+// fixed tells whether the way between two clusters is the same for every
+// address, because no route is asked.
+func (t *Table) fixed(key pair) bool {
+	pe, peered := t.peerings[key]
+	switch {
+	case key.from == key.to || pe.down:
+		return true
+	case peered:
+		return !pe.routed
+	}
+	return len(t.routes[key.from]) == 0
 }
 
 // next returns the cluster that a cluster hands a packet to.
