@@ -19,6 +19,7 @@ const batch = 64
 // loop is the router's thread.
 func (r *Router) loop() (err error) {
 	why := r.thread()
+	defer r.leave()
 	r.mu.Lock()
 	r.report.Realtime, r.report.RealtimeWhy = why == "", why
 	r.spin.length = int64(r.report.Spin)
@@ -188,6 +189,9 @@ func (r *Router) take(d *device, n int, now time.Duration) {
 	at := r.base.Add(now)
 	in := wan.Ingress{From: d.origin}
 	packet := b[vnetSize:n]
+	if chatter(packet) {
+		return
+	}
 	h := readVnet(b)
 	if !h.super() {
 		r.obey(d, r.cfg.Engine.SendFrom(at, in, packet), h, n, now)
@@ -209,6 +213,12 @@ func (r *Router) take(d *device, n int, now time.Duration) {
 	t.pieces.Add(uint64(s.count))
 	in.Super = wan.Super{}
 	r.cut(d, &s, in, now)
+}
+
+// chatter tells whether a packet is the kernel's own: it looks for IPv6
+// neighbours on every interface, and forwards no multicast of others.
+func chatter(packet []byte) bool {
+	return len(packet) >= 40 && packet[0]>>4 == 6 && packet[24] == 0xff
 }
 
 // cut sends the packets of a super-packet, which is in the scratch block, one

@@ -8,10 +8,13 @@ import (
 // slabSize is how much memory is taken from the system at a time.
 const slabSize = 1 << 20
 
-// perSlab are how many blocks a slab is cut into, for each class of size: some
-// five classes for each doubling, so that a packet wastes a tenth of its block
-// on average. The largest holds the largest packet and its vnet header.
-var perSlab = [...]int{15, 18, 21, 25, 30, 36, 43, 52, 64, 78, 93, 110, 128, 170, 256, 340, 512, 682, 1024, 2048, 4096}
+// perSlab are how many blocks a slab is cut into, for each class of size: four
+// classes for each doubling, so that a packet wastes a tenth of its block on
+// average. The largest holds the largest packet and its vnet header.
+var perSlab = [...]int{
+	15, 18, 21, 25, 30, 36, 43, 52, 64, 73, 85, 102, 128, 146, 170, 204, 256, 292, 341, 409, 512,
+	585, 682, 819, 1024, 1170, 1365, 1638, 2048, 2340, 2730, 3276, 4096, 5461, 8192,
+}
 
 const (
 	classes = len(perSlab)
@@ -62,18 +65,29 @@ func newMemory(limit int, s system) *memory {
 	return &memory{system: s, limit: max(2, limit/slabSize)}
 }
 
-// classOf returns the class with the smallest blocks that hold size bytes.
+// classOf returns the class with the smallest blocks that hold size bytes, which
+// are largest at most.
 func classOf(size int) int {
-	for c := classes - 1; c > 0; c-- {
-		if size <= blockSize(c) {
-			return c
+	low, high := 0, classes-1
+	for low < high {
+		if mid := (low + high + 1) / 2; size <= blockSize(mid) {
+			low = mid
+		} else {
+			high = mid - 1
 		}
 	}
-	return 0
+	return low
 }
 
-// blockSize is in multiples of a cache line.
-func blockSize(class int) int { return slabSize / perSlab[class] &^ 63 }
+// blockSizes are multiples of a cache line.
+var blockSizes = func() (sizes [classes]int) {
+	for c, n := range perSlab {
+		sizes[c] = slabSize / n &^ 63
+	}
+	return sizes
+}()
+
+func blockSize(class int) int { return blockSizes[class] }
 
 // take returns a block for size bytes; ok is false where the limit is reached
 // or the system has no more.

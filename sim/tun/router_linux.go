@@ -55,6 +55,8 @@ type totals struct {
 	writeErrors, rejected                atomic.Uint64
 	held, heldBytes, memory              atomic.Uint64
 	late                                 lateness
+	thread                               atomic.Int32
+	spent                                atomic.Int64
 }
 
 // Open makes the TUN devices and the rules. From then on nothing passes
@@ -119,6 +121,9 @@ func (r *Router) Apply(_ context.Context, p wan.Policy) error { return r.cfg.Eng
 // Counters are those of the engine's links.
 func (r *Router) Counters() ([]wan.Counters, error) { return r.cfg.Engine.Counters(), nil }
 
+// Engine is the one that decides.
+func (r *Router) Engine() *wan.Engine { return r.cfg.Engine }
+
 // Totals are the router's own.
 func (r *Router) Totals() Counters {
 	t := &r.totals
@@ -128,7 +133,7 @@ func (r *Router) Totals() Counters {
 		Malformed: t.malformed.Load(), Oversized: t.oversized.Load(), Overflow: t.overflow.Load(),
 		WriteErrors: t.writeErrors.Load(), Rejected: t.rejected.Load(),
 		Held: t.held.Load(), HeldBytes: t.heldBytes.Load(), Memory: t.memory.Load(),
-		Late: t.late.snapshot(),
+		CPU: r.cpu(), Late: t.late.snapshot(),
 	}
 }
 

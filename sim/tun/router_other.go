@@ -27,6 +27,7 @@ func Clean(string) error { return errLinux }
 func Sysctls() map[string]string { return nil }
 
 func (r *Router) Report() Report                          { return Report{} }
+func (r *Router) Engine() *wan.Engine                     { return nil }
 func (r *Router) Totals() Counters                        { return Counters{} }
 func (r *Router) Apply(context.Context, wan.Policy) error { return errLinux }
 func (r *Router) Counters() ([]wan.Counters, error)       { return nil, errLinux }

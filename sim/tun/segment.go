@@ -15,7 +15,6 @@ type super struct {
 	segment   int // payload of each packet but the last
 	count     int
 	six, udp  bool
-	ecn       bool   // CWR on the first packet only
 	pseudo    uint64 // sum of the pseudo header, without the length
 }
 
@@ -33,7 +32,7 @@ var errSuper = errors.New("tun: not a super-packet that can be cut")
 // parseSuper reads a super-packet and the header that came with it. It accepts
 // what the offloads allow that Open asks for, and nothing else.
 func parseSuper(h vnetHeader, packet []byte) (s super, err error) {
-	s = super{packet: packet, transport: int(h.checkStart), segment: int(h.segment), ecn: h.gso&gsoECN != 0}
+	s = super{packet: packet, transport: int(h.checkStart), segment: int(h.segment)}
 	var protocol uint8
 	switch h.gso &^ gsoECN {
 	case gsoTCP4:
@@ -149,8 +148,8 @@ func (s *super) cut(i int, out []byte) int {
 	if i < s.count-1 {
 		t[13] &^= tcpFIN | tcpPSH
 	}
-	if i > 0 && s.ecn {
-		t[13] &^= tcpCWR
+	if i > 0 {
+		t[13] &^= tcpCWR // said once is enough (RFC 3168 6.1.2)
 	}
 	binary.BigEndian.PutUint16(t[16:], partial)
 	return n

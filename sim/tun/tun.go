@@ -146,6 +146,10 @@ type Counters struct {
 	// Held and HeldBytes are on their way now, and Memory is what they and the
 	// room between them take, in bytes.
 	Held, HeldBytes, Memory uint64
+	// CPU is the time that the router's thread has had of a processor: reading,
+	// deciding, writing, and what the kernel does with a written packet until it
+	// is received or queued.
+	CPU time.Duration
 	// Late tells how much later than they were due packets were written.
 	Late Lateness
 }

@@ -17,7 +17,7 @@ const (
 	gsoTCP4 = 1
 	gsoTCP6 = 4
 	gsoUDP  = 5
-	gsoECN  = 0x80 // with gsoTCP4 and gsoTCP6: the first segment has CWR, the others have not
+	gsoECN  = 0x80 // with gsoTCP4 and gsoTCP6: the super-packet has CWR
 )
 
 // vnetHeader tells what the kernel has left undone: the checksum, and the
