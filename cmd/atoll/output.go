@@ -27,7 +27,11 @@ func (a *app) print(v any, text func() error) error {
 }
 
 // jsonLine writes v as one line of JSON.
-func jsonLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+func jsonLine(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false) // a link is called eu>us
+	return e.Encode(v)
+}
 
 func (a *app) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.stdout, format, args...)

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts are the command line's specification: what is printed where, and
-// the exit codes. None brings a lab up.
+// the exit codes. None brings clusters up.
 func TestScripts(t *testing.T) {
 	library, err := filepath.Abs("../../topologies")
 	if err != nil {
@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("LIBRARY", library)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "wired-lab": wiredLab},
 	})
 }
 

@@ -22,23 +22,25 @@ import (
 // serves the lab until SIGTERM.
 func (a *app) serveCmd() *cobra.Command {
 	var (
-		keep bool
-		prov string
+		keep    bool
+		prov    string
+		metrics string
 	)
 	cmd := &cobra.Command{
 		Use:    "serve LAB",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return serve(cmd.Context(), args[0], prov, keep)
+			return serve(cmd.Context(), args[0], prov, metrics, keep)
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep", false, "")
 	cmd.Flags().StringVar(&prov, "provider", "embedded", "")
+	cmd.Flags().StringVar(&metrics, "metrics", "", "")
 	return cmd
 }
 
-func serve(ctx context.Context, name, prov string, keep bool) (err error) {
+func serve(ctx context.Context, name, prov, metricsAddr string, keep bool) (err error) {
 	parent := os.NewFile(3, "events")
 	word := os.NewFile(4, "word")
 	if parent == nil || word == nil {
@@ -85,6 +87,14 @@ func serve(ctx context.Context, name, prov string, keep bool) (err error) {
 		_, _ = parent.Write(line) // fails once the parent has left, which is as it should be
 	}
 
+	exporter, err := newExporter(ctx, metricsAddr) // before the lab: an address that is taken is told at once
+	if err != nil {
+		sink(lab.Event{Time: time.Now(), Step: failedStep, Detail: err.Error()})
+		return errors.Join(err, removeUnless(keep, store, record))
+	}
+	defer exporter.close()
+	record.Metrics = exporter.url()
+
 	upCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stay := make(chan struct{})
@@ -104,6 +114,7 @@ func serve(ctx context.Context, name, prov string, keep bool) (err error) {
 		sink(lab.Event{Time: time.Now(), Step: failedStep, Detail: err.Error()})
 		return errors.Join(err, removeUnless(keep, store, record))
 	}
+	exporter.serve(b)
 	stopServing, err := serveLab(ctx, store, &record, b)
 	if err != nil {
 		sink(lab.Event{Time: time.Now(), Step: failedStep, Detail: err.Error()})

@@ -22,9 +22,10 @@ import (
 
 func (a *app) upCmd() *cobra.Command {
 	var (
-		pf   planFlags
-		keep bool
-		prov string
+		pf      planFlags
+		keep    bool
+		prov    string
+		metrics string
 	)
 	cmd := &cobra.Command{
 		Use:   "up FILE",
@@ -45,12 +46,13 @@ func (a *app) upCmd() *cobra.Command {
 			if r, err := store.Get(plan.Name); err == nil && r.Ready && r.Owner.Alive() {
 				return a.update(cmd.Context(), plan, pf.seed != 0)
 			}
-			return a.up(cmd.Context(), store, plan, prov, keep)
+			return a.up(cmd.Context(), store, plan, prov, metrics, keep)
 		},
 	}
 	pf.add(cmd.Flags())
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave a lab that failed to come up for looking at")
 	cmd.Flags().StringVar(&prov, "provider", "embedded", "what makes the clusters")
+	cmd.Flags().StringVar(&metrics, "metrics", "", "serve Prometheus metrics on this address, such as 127.0.0.1:9464")
 	return cmd
 }
 
@@ -80,7 +82,7 @@ func (a *app) update(ctx context.Context, plan *sim.Plan, seedGiven bool) error 
 // leaves once it is ready. Three pipes tie the two together: events come up
 // one; the other's end, closed without the word, tells the child that its
 // parent is gone and nobody will ever learn of the lab.
-func (a *app) up(ctx context.Context, store lab.Store, plan *sim.Plan, prov string, keep bool) (err error) {
+func (a *app) up(ctx context.Context, store lab.Store, plan *sim.Plan, prov, metrics string, keep bool) (err error) {
 	dir, record, err := store.Create(plan.Name, prov)
 	if err != nil {
 		return err
@@ -116,7 +118,7 @@ func (a *app) up(ctx context.Context, store lab.Store, plan *sim.Plan, prov stri
 		return err
 	}
 	defer wordW.Close()
-	child := exec.Command(self, "serve", plan.Name, "--provider", prov, fmt.Sprintf("--keep=%v", keep)) //nolint:noctx // it outlives this command
+	child := exec.Command(self, "serve", plan.Name, "--provider", prov, fmt.Sprintf("--keep=%v", keep), "--metrics", metrics) //nolint:noctx // it outlives this command
 	child.Stdout, child.Stderr = logFile, logFile
 	child.ExtraFiles = []*os.File{eventsW, wordR}
 	child.SysProcAttr = detached()
@@ -136,6 +138,9 @@ func (a *app) up(ctx context.Context, store lab.Store, plan *sim.Plan, prov stri
 	if ready {
 		if _, err := io.WriteString(wordW, string(keepWord)); err != nil {
 			return errors.Join(fmt.Errorf("lab %s: its process ended as it was ready; see %s", plan.Name, logFile.Name()), err)
+		}
+		if r, err := store.Get(plan.Name); err == nil && r.Metrics != "" {
+			a.printf("metrics on %s\n", r.Metrics)
 		}
 		return a.printf("lab %s is up; `atoll status %s` shows it, `atoll down %s` removes it\n", plan.Name, plan.Name, plan.Name)
 	}

@@ -226,6 +226,7 @@ func (l *link) serialise(m *LinkModel, now, arrives time.Time, size int) (time.T
 		return time.Time{}, QueueFull
 	}
 	l.counters.QueueMax = max(l.counters.QueueMax, wait)
+	l.counters.Queued += wait
 	end := start.Add(takes)
 	l.take(i, interval{start, end})
 	return end, Delivered

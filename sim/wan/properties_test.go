@@ -404,7 +404,7 @@ func TestCauseText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"From":"a","To":"b","Packets":0,"Bytes":0,"Dropped":{"lost":3,"queue-full":1},"QueueMax":0}`; string(text) != want {
+	if want := `{"From":"a","To":"b","Packets":0,"Bytes":0,"Dropped":{"lost":3,"queue-full":1},"QueueMax":0,"Queued":0}`; string(text) != want {
 		t.Errorf("got %s, want %s", text, want)
 	}
 	var out Counters

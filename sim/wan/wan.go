@@ -189,8 +189,9 @@ type Counters struct {
 	Dropped    map[Cause]uint64 `json:",omitempty"`
 	Duplicated uint64           `json:",omitempty"` // copies made here, whether they were delivered or not
 	Corrupted  uint64           `json:",omitempty"` // delivered with a bit flipped
-	// QueueMax is the longest wait for serialisation so far.
-	QueueMax time.Duration
+	// QueueMax is the longest wait for serialisation so far, Queued the sum of
+	// all: over the packets of a period it is their mean wait.
+	QueueMax, Queued time.Duration
 }
 
 // PairCounters are the totals of what one cluster sent another, end to end,
