@@ -194,10 +194,14 @@ func (v *validator) url(path, what, text string) {
 func (v *validator) nodeFailureScenario(path, what string, s *NodeFailureScenario) {
 	if v.cluster(path+".cluster", what, s.Cluster) {
 		c := v.clusters[s.Cluster]
-		var names []string
+		var names, others []string
 		if nodeCount(*c) <= maxNodes {
-			for _, n := range c.Expand() {
+			nodes := c.Expand()
+			for _, n := range nodes {
 				names = append(names, n.Name)
+				if n.Name != s.Node && takesPods(n, nodes) {
+					others = append(others, n.Name)
+				}
 			}
 		}
 		switch {
@@ -206,10 +210,21 @@ func (v *validator) nodeFailureScenario(path, what string, s *NodeFailureScenari
 			v.fault(path+".node", "%s: cluster %s has no node %q; it has %s", what, s.Cluster, abbreviate(s.Node), abbreviate(join(names)))
 		case len(names) == 1:
 			v.fault(path+".node", "%s: %s is the only node of %s, so nothing can take its pods over", what, s.Node, s.Cluster)
+		case len(others) == 0:
+			v.fault(path+".node", "%s: no node of %s but %s takes ordinary pods (the others are tainted), so nothing can take its pods over", what, s.Cluster, s.Node)
 		}
 	}
 	v.duration(path+".expect.notReadyWithin", what+": notReadyWithin", s.Expect.NotReadyWithin)
 	v.duration(path+".expect.replacedWithin", what+": replacedWithin", s.Expect.ReplacedWithin)
+}
+
+// takesPods tells whether pods without tolerations are scheduled to a node:
+// it has no taint that keeps them away, and the control plane's, which every
+// provider sets where there are workers, is one.
+func takesPods(n Node, all []Node) bool {
+	workers := slices.ContainsFunc(all, func(n Node) bool { return n.Role == Worker })
+	return (n.Role == Worker || !workers) &&
+		!slices.ContainsFunc(n.Taints, func(t Taint) bool { return t.Effect != "PreferNoSchedule" })
 }
 
 func (v *validator) agentPartitionScenario(path, what string, s *AgentPartitionScenario) {
