@@ -280,38 +280,42 @@ func TestFaultsOfScenariosAtTheSameTime(t *testing.T) {
 	inForce(before)
 }
 
-func TestScenariosOfDifferentClustersAreAskedTogether(t *testing.T) {
-	node := func(name, cluster string) topologies.Scenario {
-		return topologies.Scenario{Name: name, NodeFailure: &topologies.NodeFailureScenario{Cluster: cluster}}
+func TestScenariosThatHaveNothingInCommonAreAskedTogether(t *testing.T) {
+	node := func(name, cluster, node string) topologies.Scenario {
+		return topologies.Scenario{Name: name, NodeFailure: &topologies.NodeFailureScenario{Cluster: cluster, Node: node}}
 	}
 	control := func(name, cluster string) topologies.Scenario {
 		return topologies.Scenario{Name: name, ControlPlaneFailure: &topologies.ControlPlaneFailureScenario{Cluster: cluster}}
 	}
 	all := []topologies.Scenario{
 		{Name: "p", Peering: &topologies.PeeringScenario{}},
-		node("n-eu", "eu"), control("c-us", "us"), control("c-eu", "eu"), node("n-us", "us"),
-		{Name: "a", AgentPartition: &topologies.AgentPartitionScenario{}},
-		node("n-ap", "ap"),
+		node("n-eu", "eu", "worker-1"), control("c-us", "us"), control("c-eu", "eu"), node("n-us", "us", "worker-1"),
+		{Name: "a", AgentPartition: &topologies.AgentPartitionScenario{Cluster: "ap", Workload: "hello"}},
+		node("n-ap", "ap", "worker-1"), node("cp-eu", "eu", "control-plane"),
 	}
 	for _, c := range []struct {
 		opts Options
-		want string
+		want map[string]string // whom each waits for
 	}{
-		{Options{}, "p | n-eu c-us | c-eu n-us | a | n-ap"},
-		{Options{Invert: true}, "p | n-eu | c-us | c-eu | n-us | a | n-ap"},
+		{Options{}, map[string]string{
+			"n-eu": "p", "c-us": "p", "c-eu": "p n-eu", "n-us": "p c-us",
+			"a":    "p c-us c-eu", // not for the nodes of others
+			"n-ap": "p a", "cp-eu": "p n-eu c-eu a",
+		}},
+		{Options{Invert: true}, map[string]string{"n-eu": "p", "c-us": "p n-eu", "c-eu": "p n-eu c-us"}},
+		{Options{FailFast: true}, map[string]string{"c-us": "p n-eu"}},
 	} {
-		r := &runner{opts: c.opts}
+		r := &runner{opts: c.opts, plan: &sim.Plan{Hub: &sim.Hub{Cluster: "m", Members: []string{"eu", "us", "ap"}}}}
 		r.chosen, _ = choose(all, c.opts)
-		var groups []string
-		for _, g := range r.groups() {
-			var names []string
-			for _, sc := range g {
-				names = append(names, sc.Name)
+		for _, turn := range r.turns() {
+			want, ok := c.want[turn.spec.Name]
+			var after []string
+			for _, before := range turn.after {
+				after = append(after, before.spec.Name)
 			}
-			groups = append(groups, strings.Join(names, " "))
-		}
-		if got := strings.Join(groups, " | "); got != c.want {
-			t.Errorf("%+v: %s, want %s", c.opts, got, c.want)
+			if got := strings.Join(after, " "); ok && got != want {
+				t.Errorf("%+v: %s waits for %q, want %q", c.opts, turn.spec.Name, got, want)
+			}
 		}
 	}
 }

@@ -26,7 +26,6 @@ type scenario struct {
 	touched []objectRef
 
 	cleanups []cleanup // last in, first out
-	done     chan struct{}
 	end      context.CancelCauseFunc
 
 	gateways map[string]netip.Addr // of the mesh, by cluster
@@ -39,7 +38,7 @@ type objectRef struct {
 }
 
 func newScenario(r *runner, sc *topologies.Scenario, suite string) *scenario {
-	s := &scenario{runner: r, spec: sc, rec: newRecorder(sc.Name, suite), done: make(chan struct{})}
+	s := &scenario{runner: r, spec: sc, rec: newRecorder(sc.Name, suite)}
 	if p := r.plan.Prediction(sc.Name); p != nil {
 		s.predict = *p
 	}
@@ -57,7 +56,6 @@ func invalid(format string, args ...any) error {
 
 // play asks, judges the answers, and puts the world back, whatever happens.
 func (s *scenario) play(ctx context.Context, ask func(*scenario, context.Context) error) {
-	defer close(s.done)
 	s.event(lab.Started, "")
 	s.judge(ctx, s.askSafely(ctx, ask))
 	if err := s.cleanUp(ctx); err != nil {

@@ -10,7 +10,6 @@ import (
 	"github.com/onsi/ginkgo/v2/formatter"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
-	"github.com/atoll-dev/atoll/topologies"
 )
 
 // specLimit ends a scenario that hangs. Every wait inside has its own, much
@@ -23,17 +22,22 @@ func (r *runner) runSpecs() {
 	defer cancel(nil)
 	// Ordered keeps the file's order; by itself Ginkgo sorts specs of one line
 	// of code by name.
+	turns := r.turns()
+	following := false
 	ginkgo.Describe("topology "+r.plan.Name, ginkgo.Ordered, ginkgo.ContinueOnFailure, func() {
-		for _, group := range r.groups() {
-			for _, sc := range group {
-				suite, _ := kindOf(sc)
-				ginkgo.Describe(sc.Name, ginkgo.Label(suite, sc.Name), func() {
-					ginkgo.It("holds", ginkgo.SpecTimeout(specLimit), func(spec ginkgo.SpecContext) {
-						r.start(ctx, group)
-						r.await(spec, r.asked[sc.Name])
-					})
+		for _, t := range turns {
+			suite, _ := kindOf(t.spec)
+			ginkgo.Describe(t.spec.Name, ginkgo.Label(suite, t.spec.Name), func() {
+				ginkgo.It("holds", ginkgo.SpecTimeout(specLimit), func(spec ginkgo.SpecContext) {
+					if !following { // only now is Ginkgo sure to want them
+						following = true
+						for _, t := range turns {
+							go t.follow(ctx, r)
+						}
+					}
+					r.await(spec, t)
 				})
-			}
+			})
 		}
 	})
 	suite, reporter := ginkgo.GinkgoConfiguration()
@@ -51,8 +55,11 @@ func (r *runner) runSpecs() {
 	ginkgo.RunSpecs(failer{}, "atoll", suite, reporter)
 
 	cancel(context.Canceled) // those that Ginkgo no longer waited for
-	for _, sc := range r.chosen {
-		r.result.Scenarios = append(r.result.Scenarios, r.resultOf(sc))
+	for _, t := range turns {
+		if following {
+			<-t.done
+		}
+		r.result.Scenarios = append(r.result.Scenarios, resultOf(t))
 	}
 }
 
@@ -61,64 +68,36 @@ type failer struct{}
 
 func (failer) Fail() {}
 
-// groups puts scenarios together that are next to each other in the file and
-// touch different clusters: most of their time is waiting for timers, so they
-// are asked at the same time. Inverted ones are asked one by one, so that a
-// failure can have one cause only.
-func (r *runner) groups() [][]*topologies.Scenario {
-	var groups [][]*topologies.Scenario
-	taken := map[string]bool{}
-	for _, sc := range r.chosen {
-		cluster := onlyCluster(sc)
-		if cluster != "" && !taken[cluster] && len(taken) > 0 && !r.opts.Invert && !r.opts.FailFast {
-			groups[len(groups)-1] = append(groups[len(groups)-1], sc)
-			taken[cluster] = true
-			continue
-		}
-		groups = append(groups, []*topologies.Scenario{sc})
-		clear(taken)
-		if cluster != "" {
-			taken[cluster] = true
-		}
-	}
-	return groups
-}
-
-// onlyCluster is the one cluster that a scenario touches; "" if it may be
-// several.
-func onlyCluster(sc *topologies.Scenario) string {
-	switch {
-	case sc.NodeFailure != nil:
-		return sc.NodeFailure.Cluster
-	case sc.ControlPlaneFailure != nil:
-		return sc.ControlPlaneFailure.Cluster
-	}
-	return ""
-}
-
-// start begins the scenarios of a group that have not begun.
-func (r *runner) start(ctx context.Context, group []*topologies.Scenario) {
-	for _, sc := range group {
-		if r.asked[sc.Name] != nil {
-			continue
-		}
-		suite, ask := kindOf(sc)
-		s := newScenario(r, sc, suite)
-		r.mu.Lock()
-		r.asked[sc.Name] = s
-		r.mu.Unlock()
-		ctx, end := context.WithCancelCause(ctx)
-		s.end = end
-		go s.play(ctx, ask)
-	}
+// began keeps a scenario where others find it.
+func (r *runner) began(t *turn, s *scenario) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.asked = s
+	r.asked[t.spec.Name] = s
 }
 
 // await waits for a scenario's end and tells Ginkgo how it came out. If
 // Ginkgo gives up on the spec, the scenario is ended, and cleaned up after.
-func (r *runner) await(spec ginkgo.SpecContext, s *scenario) {
-	stop := context.AfterFunc(spec, func() { s.end(context.Cause(spec)) })
-	<-s.done
-	stop()
+func (r *runner) await(spec ginkgo.SpecContext, t *turn) {
+	select {
+	case <-t.reached:
+	default:
+		close(t.reached)
+	}
+	stop := context.AfterFunc(spec, func() {
+		r.mu.Lock()
+		s := t.asked
+		r.mu.Unlock()
+		if s != nil {
+			s.end(context.Cause(spec))
+		}
+	})
+	defer stop()
+	<-t.done
+	s := t.asked
+	if s == nil {
+		ginkgo.Skip("not reached")
+	}
 	switch res := s.rec.result(); res.Outcome {
 	case Passed:
 	case Skipped:
@@ -128,13 +107,12 @@ func (r *runner) await(spec ginkgo.SpecContext, s *scenario) {
 	}
 }
 
-func (r *runner) resultOf(sc *topologies.Scenario) Scenario {
-	if s := r.asked[sc.Name]; s != nil {
-		<-s.done
-		return s.rec.result()
+func resultOf(t *turn) Scenario {
+	if t.asked != nil {
+		return t.asked.rec.result()
 	}
-	suite, _ := kindOf(sc)
-	return Scenario{Name: sc.Name, Suite: suite, Outcome: Skipped, Reason: "not reached", Started: time.Now()}
+	suite, _ := kindOf(t.spec)
+	return Scenario{Name: t.spec.Name, Suite: suite, Outcome: Skipped, Reason: "not reached", Started: time.Now()}
 }
 
 // passed tells whether a scenario of this run has ended well.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -290,32 +291,75 @@ func (k *kubelet) watchPods() {
 			return k.client.CoreV1().Pods("").Watch(ctx, o)
 		},
 	}
-	informer := cache.NewSharedIndexInformer(lw, &corev1.Pod{}, 0, nil)
-	_ = informer.SetTransform(func(o any) (any, error) { // fails only once started
-		if p, ok := o.(*corev1.Pod); ok {
-			p.ManagedFields = nil
-		}
-		return o, nil
-	})
-	_ = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
-		if !errors.Is(err, context.Canceled) {
-			k.cfg.Log.V(1).Info("watching pods", "node", k.cfg.Name, "err", err.Error())
-		}
-	})
-	_, _ = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { k.seen(o.(*corev1.Pod)) },
-		UpdateFunc: func(_, o any) { k.seen(o.(*corev1.Pod)) },
-		DeleteFunc: func(o any) {
-			if d, ok := o.(cache.DeletedFinalStateUnknown); ok {
-				o = d.Obj
-			}
-			if p, ok := o.(*corev1.Pod); ok {
-				k.unseen(p)
-			}
-		},
-	})
-	informer.RunWithContext(k.ctx)
+	backoff := watchRetry
+	r := cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, k.client), &corev1.Pod{}, podStore{k},
+		cache.ReflectorOptions{Logger: &k.cfg.Log, Backoff: &backoff})
+	r.RunWithContext(k.ctx)
 }
+
+// watchRetry is how long to wait between attempts to reach the API server. A
+// real kubelet waits up to half a minute, which a lab would wait for after
+// every outage that it causes.
+var watchRetry = wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 20, Cap: 2 * time.Second}
+
+// podStore hands what a reflector finds to the kubelet.
+type podStore struct{ k *kubelet }
+
+var errNoPod = errors.New("not a pod")
+
+// Add implements cache.ReflectorStore.
+func (s podStore) Add(o any) error { return s.Update(o) }
+
+// Update implements cache.ReflectorStore.
+func (s podStore) Update(o any) error {
+	p, ok := o.(*corev1.Pod)
+	if !ok {
+		return errNoPod
+	}
+	p.ManagedFields = nil
+	s.k.seen(p)
+	return nil
+}
+
+// Delete implements cache.ReflectorStore.
+func (s podStore) Delete(o any) error {
+	p, ok := o.(*corev1.Pod)
+	if !ok {
+		return errNoPod
+	}
+	s.k.unseen(p.UID)
+	return nil
+}
+
+// Replace implements cache.ReflectorStore: what is not listed is gone.
+func (s podStore) Replace(all []any, _ string) error {
+	listed := map[types.UID]bool{}
+	for _, o := range all {
+		if p, ok := o.(*corev1.Pod); ok {
+			listed[p.UID] = true
+		}
+	}
+	s.k.mu.Lock()
+	var gone []types.UID
+	for uid := range s.k.pods {
+		if !listed[uid] {
+			gone = append(gone, uid)
+		}
+	}
+	s.k.mu.Unlock()
+	for _, uid := range gone {
+		s.k.unseen(uid)
+	}
+	for _, o := range all {
+		if err := s.Update(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Resync implements cache.ReflectorStore.
+func (s podStore) Resync() error { return nil }
 
 // seen admits a pod, or passes on a newer version of it.
 func (k *kubelet) seen(api *corev1.Pod) {
@@ -344,9 +388,9 @@ func (k *kubelet) seen(api *corev1.Pod) {
 	}()
 }
 
-func (k *kubelet) unseen(api *corev1.Pod) {
+func (k *kubelet) unseen(uid types.UID) {
 	k.mu.Lock()
-	p := k.pods[api.UID]
+	p := k.pods[uid]
 	k.mu.Unlock()
 	if p != nil {
 		p.gone()

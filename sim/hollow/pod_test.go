@@ -361,7 +361,7 @@ func TestForcedDeletionEndsPrograms(t *testing.T) {
 	if err := w.client.CoreV1().Pods("default").Delete(context.Background(), "p", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.k.unseen(api)
+	w.k.unseen(api.UID)
 	select {
 	case <-ended:
 	case <-time.After(5 * time.Second):
