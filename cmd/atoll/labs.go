@@ -72,6 +72,9 @@ func open(ctx context.Context, args []string) (*lab.Client, lab.Record, error) {
 	if !r.Owner.Alive() {
 		return nil, r, invalidError(fmt.Errorf("lab %s: the process that ran it (%d) is gone; `atoll down %s` removes what is left", name, r.Owner.PID, name))
 	}
+	if !r.Ready {
+		return nil, r, invalidError(fmt.Errorf("lab %s is still coming up, for %s now; `atoll status` shows when it is up", name, time.Since(r.Created).Round(time.Second)))
+	}
 	c, err := lab.Dial(ctx, r.Socket, func(ctx context.Context) error { return takeDown(ctx, s, r) })
 	if err != nil {
 		return nil, r, invalidError(fmt.Errorf("lab %s does not answer: %w", name, err))

@@ -26,7 +26,7 @@ func (a *app) statusCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if len(records) != 1 || !records[0].Owner.Alive() {
+				if len(records) != 1 || !records[0].Owner.Alive() || !records[0].Ready {
 					return a.print(records, func() error { return a.listLabs(records) })
 				}
 			}
