@@ -64,15 +64,17 @@ func (s *scenario) peering(ctx context.Context) error {
 	}
 
 	s.begin("try %d ways", len(questions))
-	s.judgeEach(ctx, questions, expected)
 	if s.opts.Invert {
+		s.judgeEach(ctx, questions, expected, func() {})
 		return nil // what follows heals the very thing that was broken
 	}
-	if err := cross.verify(ctx, s); err != nil {
-		return err
-	}
-	s.begin("measure round trips")
-	if err := s.measureRoundTrips(ctx); err != nil {
+	// Measured while the silence of the others is listened to.
+	var measured error
+	s.judgeEach(ctx, questions, expected, func() {
+		s.begin("measure round trips")
+		measured = s.measureRoundTrips(ctx)
+	})
+	if err := errors.Join(measured, cross.verify(ctx, s)); err != nil {
 		return err
 	}
 
@@ -119,9 +121,10 @@ func (s *scenario) questions() ([]question, map[question]bool) {
 	return list, expected
 }
 
-// judgeEach tries every question and keeps a check for each.
-func (s *scenario) judgeEach(ctx context.Context, questions []question, expected map[question]bool) {
-	answers := s.tryAll(ctx, questions, expected)
+// judgeEach tries every question and keeps a check for each; meanwhile is done
+// once all that is due has been answered.
+func (s *scenario) judgeEach(ctx context.Context, questions []question, expected map[question]bool, meanwhile func()) {
+	answers := s.tryAll(ctx, questions, expected, meanwhile)
 	for i, q := range questions {
 		a := answers[i]
 		want := "no answer"
@@ -134,7 +137,7 @@ func (s *scenario) judgeEach(ctx context.Context, questions []question, expected
 
 // judgePairs tries every question again and keeps one check for each pair.
 func (s *scenario) judgePairs(ctx context.Context, when string, questions []question, expected map[question]bool) {
-	answers := s.tryAll(ctx, questions, expected)
+	answers := s.tryAll(ctx, questions, expected, func() {})
 	var order []string
 	want, seen := map[string][]string{}, map[string][]string{}
 	for i, q := range questions {
@@ -159,14 +162,21 @@ func (s *scenario) judgePairs(ctx context.Context, when string, questions []ques
 	}
 }
 
-// tryAll tries every question at once.
-func (s *scenario) tryAll(ctx context.Context, questions []question, expected map[question]bool) []answerTo {
+// tryAll tries every question at once. When all that is due has been answered
+// it does meanwhile, and returns when both that and the rest are over.
+func (s *scenario) tryAll(ctx context.Context, questions []question, expected map[question]bool, meanwhile func()) []answerTo {
 	answers := make([]answerTo, len(questions))
-	var wg sync.WaitGroup
+	var due, rest sync.WaitGroup
 	for i, q := range questions {
+		wg := &rest
+		if expected[q] {
+			wg = &due
+		}
 		wg.Go(func() { answers[i] = s.try(ctx, q, expected[q]) })
 	}
-	wg.Wait()
+	due.Wait()
+	meanwhile()
+	rest.Wait()
 	return answers
 }
 

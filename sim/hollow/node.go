@@ -229,7 +229,7 @@ func (k *kubelet) unplug() {
 
 // powerCut is how long programs are waited for when the power is cut: they
 // hold nothing any more, but tidy programs give back their memory.
-const powerCut = 2 * time.Second
+const powerCut = 500 * time.Millisecond
 
 func (k *kubelet) stop() {
 	k.cancel()
