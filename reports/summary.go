@@ -135,18 +135,30 @@ func (s *summary) about(sc *suites.Scenario, v verdict) string {
 	return v.Word
 }
 
+// repeated tells of measurements that were taken again: the machine was busy.
+func repeated(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d more repeated", n)
+}
+
 func (s *summary) links(r *suites.Result) {
 	s.printf("\n")
+	last := map[[3]string]suites.Calibration{}
+	for _, c := range r.Calibration {
+		last[[3]string{c.From, c.To, c.When}] = c
+	}
 	bad := 0
 	for _, c := range r.Calibration {
-		if !c.OK {
+		if c == last[[3]string{c.From, c.To, c.When}] && !c.OK {
 			bad++
 			s.printf(" %s link %s→%s %s the suites: configured %s ms ± %s, measured %s ms\n",
 				s.style(yellow, "!"), c.From, c.To, c.When, millis(c.Configured), millis(c.Tolerance), millis(c.Measured))
 		}
 	}
-	if n := len(r.Calibration); n > 0 {
-		s.printf(" links    %d of %s within tolerance\n", n-bad, counted(n, "measurement"))
+	if n := len(last); n > 0 {
+		s.printf(" links    %d of %s within tolerance%s\n", n-bad, counted(n, "measurement"), repeated(len(r.Calibration)-n))
 	}
 	if len(r.Engines) > 0 {
 		s.printf(" engines  %s\n", pairs(r.Engines))

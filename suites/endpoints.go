@@ -34,26 +34,44 @@ func (s *scenario) findEndpoints(ctx context.Context, url string) (*endpoints, e
 		if err != nil {
 			return nil, err
 		}
-		list, err := c.kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{
-			LabelSelector: discoveryv1.LabelServiceName + "=" + service,
-		})
+		slices, err := slicesOf(ctx, c, namespace, service)
 		if err != nil {
 			return nil, fmt.Errorf("%s: endpoints of %s: %w", cl.Name, service, err)
 		}
-		for _, slice := range list.Items {
+		for _, slice := range slices {
 			s.touch(cl.Name, endpointSlices, namespace, slice.Name)
-			for _, e := range slice.Endpoints {
-				if e.TargetRef == nil || e.TargetRef.Kind != "Pod" {
-					continue
-				}
-				eps.home[e.TargetRef.Name] = cl.Name
-				if e.Conditions.Ready == nil || *e.Conditions.Ready {
-					eps.ready[cl.Name]++
-				}
+		}
+		for pod, ready := range podsIn(slices) {
+			eps.home[pod] = cl.Name
+			if ready {
+				eps.ready[cl.Name]++
 			}
 		}
 	}
 	return eps, nil
+}
+
+func slicesOf(ctx context.Context, c *cluster, namespace, service string) ([]discoveryv1.EndpointSlice, error) {
+	list, err := c.kube.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: discoveryv1.LabelServiceName + "=" + service,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// podsIn lists the pods of endpoint slices, and whether each is ready.
+func podsIn(slices []discoveryv1.EndpointSlice) map[string]bool {
+	pods := map[string]bool{}
+	for _, slice := range slices {
+		for _, e := range slice.Endpoints {
+			if e.TargetRef != nil && e.TargetRef.Kind == "Pod" {
+				pods[e.TargetRef.Name] = e.Conditions.Ready == nil || *e.Conditions.Ready
+			}
+		}
+	}
+	return pods
 }
 
 // serviceOf reads the Service out of a URL: "http://hello:5000" is hello in
@@ -113,7 +131,8 @@ func (s *scenario) settle(ctx context.Context, url string) error {
 	return nil
 }
 
-// unreadyBehind tells how many of the pods behind a service are not ready.
+// unreadyBehind tells how many of the pods behind a service are not ready, or
+// not among its endpoints yet.
 func unreadyBehind(ctx context.Context, c *cluster, namespace, service string) string {
 	svc, err := c.kube.CoreV1().Services(namespace).Get(ctx, service, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || err == nil && len(svc.Spec.Selector) == 0 {
@@ -126,14 +145,25 @@ func unreadyBehind(ctx context.Context, c *cluster, namespace, service string) s
 	if err != nil {
 		return short(err)
 	}
-	unready := 0
+	slices, err := slicesOf(ctx, c, namespace, service)
+	if err != nil {
+		return short(err)
+	}
+	endpoints := podsIn(slices)
+	unready, unknown := 0, 0
 	for i := range pods.Items {
-		if !podReady(&pods.Items[i]) {
+		switch p := &pods.Items[i]; {
+		case !podReady(p):
 			unready++
+		case !endpoints[p.Name]:
+			unknown++
 		}
 	}
-	if unready > 0 {
+	switch {
+	case unready > 0:
 		return fmt.Sprintf("%d of %d pods not ready or leaving", unready, len(pods.Items))
+	case unknown > 0:
+		return fmt.Sprintf("%d of %d pods not among the endpoints", unknown, len(pods.Items))
 	}
 	return "all ready"
 }
