@@ -23,6 +23,9 @@ func Open(Config) (*Router, error) { return nil, errLinux }
 // Clean fails here.
 func Clean(string) error { return errLinux }
 
+// Trim does nothing here.
+func Trim() {}
+
 // Sysctls are none here.
 func Sysctls() map[string]string { return nil }
 
