@@ -16,6 +16,9 @@ import (
 // before the others have their turn.
 const batch = 64
 
+// tidyEvery is how often memory that was not needed is given back, in ns.
+const tidyEvery = int64(500 * time.Millisecond)
+
 // loop is the router's thread.
 func (r *Router) loop() (err error) {
 	why := r.thread()
@@ -58,6 +61,10 @@ func (r *Router) loop() (err error) {
 		if err := r.sendDue(); err != nil {
 			return err
 		}
+		if now := r.since(); now >= r.tidy {
+			r.memory.tidy()
+			r.tidy = now + tidyEvery
+		}
 		r.totals.held.Store(uint64(r.queue.len()))
 		r.totals.heldBytes.Store(uint64(r.memory.used))
 		r.totals.memory.Store(uint64(r.memory.held * slabSize))
@@ -95,6 +102,9 @@ func (r *Router) wait(fds []unix.PollFd) error {
 		if early > 0 && timeout == 0 {
 			return r.spinUntil(now, due, fds)
 		}
+	}
+	if timeout < 0 && r.memory.untidy() {
+		timeout = tidyEvery
 	}
 	switch timeout {
 	case 0:

@@ -21,7 +21,8 @@ const (
 	// largest is the size of a block of the largest class: 65,535 bytes and a
 	// vnet header fit, and a read that fills it was truncated.
 	largest = slabSize / 15 &^ 63
-	// spare slabs are kept for the next burst, the others given back.
+	// spare slabs are kept for the next burst, the others given back if none
+	// came for a while.
 	spare = 4
 )
 
@@ -32,7 +33,8 @@ type memory struct {
 	system
 	slabs  []slab
 	usable [classes][]int32 // slabs of the class that have a free block
-	empty  []int32          // slabs of no class
+	empty  []int32          // slabs of no class; the last was used last
+	idle   int              // the fewest that were empty since tidy
 	gone   []int32          // indices of slabs given back
 	limit  int              // slabs at most
 	held   int              // slabs in use or spare
@@ -132,6 +134,7 @@ func (m *memory) fresh(class int) bool {
 	if n := len(m.empty); n > 0 {
 		i = m.empty[n-1]
 		m.empty = m.empty[:n-1]
+		m.idle = min(m.idle, n-1)
 	} else {
 		if m.held >= m.limit {
 			return false
@@ -178,21 +181,27 @@ func (m *memory) release(b block) {
 	}
 	if s.out == 0 {
 		m.leave(i)
-		m.retire(i)
+		m.empty = append(m.empty, i)
 	}
 }
 
-// retire lets an empty slab serve any class, or gives it back.
-func (m *memory) retire(i int32) {
-	if len(m.empty) < spare {
-		m.empty = append(m.empty, i)
-		return
+// tidy gives back the slabs that nobody needed since it was last called. TCP's
+// windows swell and shrink with every round trip: a slab that is given back at
+// once is soon asked for again, and then each of its pages is cleared anew.
+func (m *memory) tidy() {
+	n := max(0, min(m.idle, len(m.empty))-spare)
+	for _, i := range m.empty[:n] {
+		m.put(m.slabs[i].bytes)
+		m.slabs[i].bytes = nil
+		m.gone = append(m.gone, i)
 	}
-	m.put(m.slabs[i].bytes)
-	m.slabs[i].bytes = nil
-	m.gone = append(m.gone, i)
-	m.held--
+	m.held -= n
+	m.empty = slices.Delete(m.empty, 0, n)
+	m.idle = len(m.empty)
 }
+
+// untidy tells whether tidy, called later, may have something to give back.
+func (m *memory) untidy() bool { return len(m.empty) > spare }
 
 // enter and leave keep the list of slabs with a free block. The last of the
 // list is used first; those that become usable go to its front, so that they

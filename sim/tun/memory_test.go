@@ -75,7 +75,9 @@ func TestMemoryKeepsBlocksApart(t *testing.T) {
 		for _, x := range blocks {
 			m.release(x.b)
 		}
-		if m.used != 0 || m.held > spare {
+		m.tidy() // may have been needed a moment ago
+		m.tidy()
+		if m.used != 0 || m.held > spare || m.untidy() {
 			t.Fatalf("%d bytes in use and %d slabs held after everything was released", m.used, m.held)
 		}
 		m.close()
@@ -83,6 +85,43 @@ func TestMemoryKeepsBlocksApart(t *testing.T) {
 			t.Fatalf("%d slabs not given back", out)
 		}
 	})
+}
+
+// What swells and shrinks keeps its memory; what has shrunk for good does not.
+func TestMemoryIsKeptWhileItIsNeeded(t *testing.T) {
+	out, got := 0, 0
+	s := heapSlabs(&out)
+	get := s.get
+	s.get = func() ([]byte, error) { got++; return get() }
+	m := newMemory(64<<20, s)
+	swell := func() {
+		var blocks []block
+		for range 20 * perSlab[0] {
+			b, ok := m.take(largest)
+			if !ok {
+				t.Fatal("full")
+			}
+			blocks = append(blocks, b)
+		}
+		for _, b := range blocks {
+			m.release(b)
+		}
+	}
+	for range 10 {
+		swell()
+		m.tidy()
+	}
+	if got != 20 {
+		t.Errorf("%d slabs asked for where 20 do", got)
+	}
+	m.tidy()
+	if out != spare {
+		t.Errorf("%d slabs kept that nobody needs, want %d", out, spare)
+	}
+	swell()
+	if got != 40-spare {
+		t.Errorf("%d slabs asked for, want %d", got, 40-spare)
+	}
 }
 
 // The waste is small: 31 MB of packets of any one size fit into 40 MiB.

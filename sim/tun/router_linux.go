@@ -30,6 +30,7 @@ type Router struct {
 	base    time.Time
 	queue   queue
 	memory  *memory
+	tidy    int64 // when memory is tidied next
 	scratch block
 	spin    spinner
 	totals  totals
