@@ -25,7 +25,7 @@ func FuzzSend(f *testing.F) {
 	p, err := parsePolicy(`
 site a ra 10.1.0.0/16 fd01::/32
 site b rb 10.2.0.0/16 fd02::/32
-link ra rb 1ms jitter=1ms loss=0.1 rate=1e6
+link ra rb 1ms jitter=1ms loss=0.1 rate=1e6 duplicate=0.5 corrupt=0.5
 link rb ra 1ms
 peer a b
 rule a b tcp/443 icmp
@@ -37,9 +37,15 @@ rule b a`)
 		e := must(t, p, 1)
 		before := string(packet)
 		sent := uint64(0)
-		for i := range 2 {
-			if v := e.Send(epoch.Add(time.Duration(i)), packet); !v.Local {
+		for i := range 4 {
+			v := e.Send(epoch.Add(time.Duration(i)), packet)
+			if !v.Local {
 				sent++
+			}
+			for _, flip := range []int{v.Flip, v.FlipAgain} {
+				if flip != 0 && (flip < 8*20 || flip >= 8*len(packet)) {
+					t.Fatalf("flips bit %d of %d bytes", flip, len(packet))
+				}
 			}
 		}
 		if string(packet) != before {
@@ -48,6 +54,7 @@ rule b a`)
 		var counted uint64
 		for _, c := range e.Pairs() {
 			counted += c.Packets
+			sent += c.Duplicated
 			for _, n := range c.Dropped {
 				counted += n
 			}

@@ -230,7 +230,8 @@ func mustPort(s string) Port {
 // parsePolicy reads a policy, a line each:
 //
 //	site CLUSTER REGION PREFIX…
-//	link FROM TO DELAY [jitter=1ms] [loss=0.1] [enter=.. leave=.. bad=..] [rate=bits/s] [queue=1ms] [down] [reorder]
+//	link FROM TO DELAY [jitter=1ms] [loss=0.1] [enter=.. leave=.. bad=..] [rate=bits/s] [queue=1ms] [bytes=1500]
+//	     [shape=pareto] [reorder] [duplicate=.1] [corrupt=.1] [down] [reject]
 //	peer A B [down] · route FROM A B PREFIX [VIA] · rule FROM TO PORT… · probes FIRST LAST
 func parsePolicy(text string) (Policy, error) {
 	var p Policy
@@ -302,6 +303,16 @@ func parseModel(f []string) (m LinkModel, err error) {
 			m.Down = true
 		case "reorder":
 			m.Reorder = true
+		case "reject":
+			m.Down, m.Reject = true, true
+		case "duplicate":
+			m.Duplicate = number
+		case "corrupt":
+			m.Corrupt = number
+		case "shape":
+			err = m.Shape.UnmarshalText([]byte(value))
+		case "bytes":
+			m.QueueBytes = uint64(number)
 		default:
 			err = fmt.Errorf("option %q", opt)
 		}

@@ -71,7 +71,7 @@ type LinkModel struct {
 	OneWay  time.Duration // propagation delay; the mean, where there is jitter
 	Jitter  time.Duration `json:",omitempty"` // standard deviation of the delay, which is cut off at 0
 	Shape   Shape         `json:",omitempty"` // how jitter is distributed
-	Reorder bool          `json:",omitempty"` // whether jitter may reorder; else it wanders, and a packet waits for its predecessor
+	Reorder bool          `json:",omitempty"` // whether jitter may reorder; else it rises at once and sinks slowly, as a queue does
 	Loss    LossModel
 	// Duplicate is the chance, 0 to 1, that a packet which is not lost comes
 	// twice. The copy takes its own time on the link. A packet is duplicated
