@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
@@ -15,7 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/atoll-dev/atoll/fixtures/embedded/binaries"
+	"github.com/atoll-dev/atoll/fixtures/kind"
 	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/sim"
 )
 
 // finding is one thing that doctor looked at.
@@ -25,17 +28,38 @@ type finding struct {
 	Seen string `json:"seen"`
 	Why  string `json:"why,omitempty"`  // it matters
 	Mend string `json:"mend,omitempty"` // the command that mends it
+	// repair runs that command, where doctor may.
+	repair func(context.Context) error
 }
 
 func (a *app) doctorCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "doctor",
-		Short: "Say what this machine lacks for a lab, and how to mend it; changes nothing",
-		Args:  usageArgs(cobra.NoArgs),
+	var (
+		prov string
+		fix  bool
+	)
+	cmd := &cobra.Command{
+		Use:   "doctor [FILE]",
+		Short: "Say what this machine lacks for a lab, or for a topology's, and how to mend it; changes nothing unless told to",
+		Args:  usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			findings := examine(cmd.Context())
+			var plan *sim.Plan
+			if len(args) > 0 {
+				var err error
+				if plan, err = (&planFlags{seed: 1}).plan(args[0]); err != nil {
+					return err
+				}
+			}
+			findings, err := examine(cmd.Context(), prov, plan)
+			if err != nil {
+				return err
+			}
+			if fix && a.repair(cmd.Context(), findings) > 0 {
+				if findings, err = examine(cmd.Context(), prov, plan); err != nil { // as it is now
+					return err
+				}
+			}
 			bad := 0
-			err := a.print(findings, func() error {
+			err = a.print(findings, func() error {
 				for _, f := range findings {
 					mark := "ok  "
 					if !f.OK {
@@ -59,6 +83,23 @@ func (a *app) doctorCmd() *cobra.Command {
 			return err
 		},
 	}
+	addProvider(cmd.Flags(), &prov)
+	cmd.Flags().BoolVar(&fix, "fix", false, "run the commands that set kernel parameters or load modules; they need root")
+	return cmd
+}
+
+// repair runs what may be run, and returns for how many findings.
+func (a *app) repair(ctx context.Context, findings []finding) (n int) {
+	for _, f := range findings {
+		if f.OK || f.repair == nil {
+			continue
+		}
+		n++
+		if err := f.repair(ctx); err != nil {
+			fmt.Fprintf(a.stderr, "atoll: %v\n", err)
+		}
+	}
+	return n
 }
 
 // What one lab of four clusters takes, with room to spare; measured by
@@ -69,19 +110,59 @@ const (
 	filesPerLab  = 4096
 )
 
-func examine(ctx context.Context) []finding {
-	out := []finding{
-		{What: "system", OK: runtime.GOOS == "linux" || runtime.GOOS == "darwin", Seen: runtime.GOOS + "/" + runtime.GOARCH,
-			Why: "Kubernetes' control plane is built for Linux and macOS", Mend: "use one of them"},
-		examineBinaries(ctx),
-		examineMemory(ctx),
-		examineFiles(),
+// examine looks at what a provider needs, for a plan or in general.
+func examine(ctx context.Context, prov string, plan *sim.Plan) ([]finding, error) {
+	if _, err := provider(prov); err != nil {
+		return nil, err
 	}
+	var out []finding
+	if prov == kind.Name {
+		out = examineKind(ctx, plan)
+	} else {
+		out = []finding{
+			{What: "system", OK: runtime.GOOS == "linux" || runtime.GOOS == "darwin", Seen: runtime.GOOS + "/" + runtime.GOARCH,
+				Why: "Kubernetes' control plane is built for Linux and macOS", Mend: "use one of them"},
+			examineBinaries(ctx),
+			examineMemory(ctx),
+		}
+	}
+	out = append(out, examineFiles())
 	store, err := lab.DefaultStore()
 	if err != nil {
-		return append(out, finding{What: "labs' folder", Seen: err.Error(), Why: "a lab needs a folder", Mend: "export ATOLL_HOME=FOLDER"})
+		return append(out, finding{What: "labs' folder", Seen: err.Error(), Why: "a lab needs a folder", Mend: "export ATOLL_HOME=FOLDER"}), nil
 	}
-	return append(out, examineDisk(ctx, store), examineLabs(store))
+	return append(out, examineDisk(ctx, store), examineLabs(store)), nil
+}
+
+// examineKind looks at Docker and its machine.
+func examineKind(ctx context.Context, plan *sim.Plan) (out []finding) {
+	for _, x := range kind.Examine(ctx).Check(plan) {
+		f := finding{What: x.What, OK: x.OK, Seen: x.Seen, Why: x.Why, Mend: x.Mend}
+		if len(x.Fix) > 0 {
+			f.repair = x.Repair
+		}
+		out = append(out, f)
+	}
+	versions := []string{binaries.Default}
+	if plan != nil {
+		versions = nil
+		for _, c := range plan.Clusters {
+			if !slices.Contains(versions, c.Kubernetes) {
+				versions = append(versions, c.Kubernetes)
+			}
+		}
+	}
+	for _, v := range versions {
+		f := finding{What: "node image", Why: "kind's nodes are made from one", Mend: "docker pull kindest/node:" + v}
+		ref, err := kind.FindNodeImage(ctx, v, nil)
+		if err != nil {
+			f.Seen = "of " + v + ": none at hand"
+		} else {
+			f.OK, f.Seen = true, ref
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func examineBinaries(ctx context.Context) finding {

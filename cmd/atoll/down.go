@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/atoll-dev/atoll/fixtures/kind"
 	"github.com/atoll-dev/atoll/fixtures/lab"
 )
 
@@ -53,11 +57,32 @@ func (a *app) downCmd() *cobra.Command {
 				}
 				errs = append(errs, a.printf("lab %s is down\n", r.Name))
 			}
+			if all {
+				errs = append(errs, a.removeForgotten(cmd.Context(), store))
+			}
 			return errors.Join(errs...)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every lab of this user")
 	return cmd
+}
+
+// removeForgotten removes what labs of this user have in Docker that the store
+// no longer knows: their folder is gone, their labels tell.
+func (a *app) removeForgotten(ctx context.Context, s lab.Store) error {
+	dirs, err := kind.Left(ctx, s.Root)
+	errs := []error{err}
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err == nil {
+			continue // it could not be taken down, and has been told
+		}
+		if err := kind.Cleanup(ctx, dir); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, a.printf("what was left of lab %s is removed\n", filepath.Base(dir)))
+	}
+	return errors.Join(errs...)
 }
 
 func noLabs(s lab.Store) bool {

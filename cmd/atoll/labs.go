@@ -9,20 +9,47 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/atoll-dev/atoll/fixtures"
 	"github.com/atoll-dev/atoll/fixtures/embedded"
+	"github.com/atoll-dev/atoll/fixtures/kind"
 	"github.com/atoll-dev/atoll/fixtures/lab"
 )
 
 // provider returns the named provider: the only place that chooses one.
 func provider(name string) (lab.Provider, error) {
 	switch name {
-	case "embedded":
+	case embedded.Name:
 		return embedded.New(embedded.Config{Images: fixtures.Images(), Version: fixtures.Version}), nil
+	case kind.Name:
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		return kind.New(kind.Config{Self: self, NodeImage: kind.FindNodeImage, Version: fixtures.Version}), nil
 	default:
-		return nil, usageError(fmt.Errorf("--provider %s: want embedded", name))
+		return nil, usageError(fmt.Errorf("--provider %s: want %s or %s", name, embedded.Name, kind.Name))
 	}
 }
+
+// addProvider adds the flag that chooses one.
+func addProvider(flags *pflag.FlagSet, name *string) {
+	flags.StringVar(name, "provider", embedded.Name, "what makes the clusters: embedded or kind")
+}
+
+// cleanup removes what the lab in dir left, whoever made it. The process that
+// ran it must be gone.
+func cleanup(ctx context.Context, provider, dir string) error {
+	if provider == kind.Name {
+		return kind.Cleanup(ctx, dir)
+	}
+	return embedded.Cleanup(dir)
+}
+
+// downLimit bounds how long a lab may take to go down in order; containers
+// take longer than processes.
+const downLimit = 2 * time.Minute
 
 // labName finds which lab is meant: by its name, by its topology's file, or,
 // with neither, the only one there is.
@@ -85,8 +112,13 @@ func open(ctx context.Context, args []string) (*lab.Client, lab.Record, error) {
 // takeDown ends a lab wherever it runs and removes what it made: the owner
 // gets the chance to do it in order, then what is left is found and removed.
 func takeDown(ctx context.Context, s lab.Store, r lab.Record) error {
-	end, cancel := context.WithTimeout(ctx, 30*time.Second)
+	end, cancel := context.WithTimeout(ctx, downLimit)
 	defer cancel()
-	err := r.Owner.End(end)
-	return errors.Join(err, embedded.Cleanup(s.Dir(r.Name)), s.Remove(r))
+	if err := r.Owner.End(end); err != nil {
+		return err
+	}
+	if err := cleanup(ctx, r.Provider, s.Dir(r.Name)); err != nil {
+		return err // its folder stays: without it, what is left is hard to find
+	}
+	return s.Remove(r)
 }

@@ -93,7 +93,7 @@ Exit codes: 0 all passed, 1 a scenario failed, 2 bad input, 3 the lab itself fai
 	root.AddCommand(
 		a.planCmd(), a.upCmd(), a.serveCmd(), a.statusCmd(), a.testCmd(), a.runCmd(), a.downCmd(),
 		a.faultCmd(), a.captureCmd(), a.metricsCmd(), a.kubeconfigCmd(), a.execCmd(), a.meshCmd(), a.reportCmd(), a.reproCmd(),
-		a.doctorCmd(), a.benchCmd(), a.binariesCmd(), a.imagesCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(),
+		a.doctorCmd(), a.benchCmd(), a.binariesCmd(), a.imagesCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(), a.insideCmd(),
 	)
 	for _, cmd := range append(root.Commands(), root) {
 		if cmd.HasSubCommands() {

@@ -96,7 +96,7 @@ Exit code 0: every scenario ended as it was recorded, failures included;
 			return a.printf("reproduced: %d scenarios ended as recorded\n", len(result.Scenarios))
 		},
 	}
-	runIt.Flags().StringVar(&prov, "provider", "embedded", "what makes the clusters")
+	addProvider(runIt.Flags(), &prov)
 	runIt.Flags().StringVar(&tf.reports, "reports", "", "write reports to this folder")
 	cmd.AddCommand(mk, runIt)
 	return cmd

@@ -41,6 +41,9 @@ func (a *app) runCmd() *cobra.Command {
 			if pf.timers != "" {
 				tf.command = append(tf.command, "--timers", pf.timers)
 			}
+			if prov != embedded.Name {
+				tf.command = append(tf.command, "--provider", prov)
+			}
 			tf.command = append(tf.command, tf.args()...)
 			_, err = a.runPlan(cmd.Context(), p, plan, &tf, keep)
 			return err
@@ -49,7 +52,7 @@ func (a *app) runCmd() *cobra.Command {
 	pf.add(cmd.Flags())
 	tf.add(cmd.Flags())
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the lab up when a scenario fails, until ctrl-C")
-	cmd.Flags().StringVar(&prov, "provider", "embedded", "what makes the clusters")
+	addProvider(cmd.Flags(), &prov)
 	return cmd
 }
 
@@ -65,7 +68,9 @@ func (a *app) runPlan(ctx context.Context, p lab.Provider, plan *sim.Plan, tf *t
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, embedded.Cleanup(dir), store.Remove(record)) }()
+	defer func() {
+		err = errors.Join(err, cleanup(context.WithoutCancel(ctx), p.Name(), dir), store.Remove(record))
+	}()
 
 	start := time.Now()
 	b, err := fixtures.Up(ctx, p, plan, lab.Options{Dir: dir, Keep: false, Events: events.sink})
@@ -74,7 +79,7 @@ func (a *app) runPlan(ctx context.Context, p lab.Provider, plan *sim.Plan, tf *t
 	}
 	defer func() {
 		derr := events.sink.Step("down", "", func() error {
-			down, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+			down, cancel := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
 			defer cancel()
 			return b.Down(down)
 		})

@@ -127,7 +127,7 @@ func serve(ctx context.Context, name, prov, metricsAddr string, keep bool) (err 
 		case <-upCtx.Done():
 		}
 	}
-	down, cancelDown := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	down, cancelDown := context.WithTimeout(context.WithoutCancel(ctx), downLimit)
 	defer cancelDown()
 	return errors.Join(err, b.Down(down), store.Remove(record))
 }

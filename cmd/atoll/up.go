@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atoll-dev/atoll/fixtures"
-	"github.com/atoll-dev/atoll/fixtures/embedded"
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/sim"
 )
@@ -51,7 +50,7 @@ func (a *app) upCmd() *cobra.Command {
 	}
 	pf.add(cmd.Flags())
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave a lab that failed to come up for looking at")
-	cmd.Flags().StringVar(&prov, "provider", "embedded", "what makes the clusters")
+	addProvider(cmd.Flags(), &prov)
 	cmd.Flags().StringVar(&metrics, "metrics", "", "serve Prometheus metrics on this address, such as 127.0.0.1:9464")
 	return cmd
 }
@@ -89,7 +88,7 @@ func (a *app) up(ctx context.Context, store lab.Store, plan *sim.Plan, prov, met
 	}
 	defer func() {
 		if err != nil && !keep {
-			err = errors.Join(err, embedded.Cleanup(dir), store.Remove(record))
+			err = errors.Join(err, cleanup(context.WithoutCancel(ctx), prov, dir), store.Remove(record))
 		}
 	}()
 	data, err := json.Marshal(plan)
