@@ -11,11 +11,8 @@ require (
 	github.com/google/go-containerregistry v0.22.1
 	github.com/google/nftables v0.3.0
 	github.com/google/uuid v1.6.0
-<<<<<<< HEAD
 	github.com/gopacket/gopacket v1.7.7
-=======
 	github.com/hashicorp/yamux v0.1.2
->>>>>>> 2bfedbe (kind: real clusters in Docker, joined by the WAN engine in a router container)
 	github.com/invopop/jsonschema v0.14.0
 	github.com/miekg/dns v1.1.73
 	github.com/onsi/ginkgo/v2 v2.34.0
