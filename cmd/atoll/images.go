@@ -1,7 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -17,20 +23,28 @@ func (a *app) imagesCmd() *cobra.Command {
 		Long: `Get the container images that a lab on kind needs: the official ones where a
 registry answers, else made here from Debian packages and Go modules.`,
 	}
-	cmd.AddCommand(a.imagesBuildCmd())
+	cmd.AddCommand(a.imagesBuildCmd(), a.imagesListCmd(), a.imagesSaveCmd(), a.imagesLoadCmd())
 	return cmd
 }
 
 func (a *app) imagesBuildCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:   "build",
-		Short: "Make the node image here, from Debian packages and Go modules",
-		Long: `Make the node image here, without a registry: from the packages of this machine's
-Debian or Ubuntu, by mmdebstrap, and from Go modules. What did not change since
-the last time is not made again. The image goes into the engine.`,
-		Args: usageArgs(cobra.NoArgs),
+		Use:   "build [FILE]",
+		Short: "Make the node image here, and all else that a topology needs, without a registry",
+		Long: `Make the node image of Kubernetes ` + binaries.Default + ` here, without a registry: from the
+packages of this machine's Debian or Ubuntu, by mmdebstrap, and from Go modules.
+It goes into the engine. With FILE, also the images of that topology's stack and
+workloads. What did not change since the last time is not made again.`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := a.maker(images.Config{Offline: true})
+			var needs []images.Need
+			if len(args) > 0 {
+				var err error
+				if needs, err = a.needs(args[0]); err != nil {
+					return err
+				}
+			}
+			m, err := a.maker(cmd.Context(), images.Config{Offline: true})
 			if err != nil {
 				return invalidError(err)
 			}
@@ -38,18 +52,152 @@ the last time is not made again. The image goes into the engine.`,
 			if err != nil {
 				return invalidError(err)
 			}
-			return a.print(map[string]string{"node": ref, "kubernetes": binaries.Default}, func() error { return a.printf("%s\n", ref) })
+			b, err := m.Bundle(cmd.Context(), needs)
+			if err != nil {
+				return invalidError(err)
+			}
+			node := images.Bundled{Need: images.Need{Ref: ref, Node: binaries.Default, For: []string{"nodes"}}, Source: images.FromHere}
+			return a.printImages(append([]images.Bundled{node}, b.Images...))
 		},
 	}
 }
 
-// maker is a Maker that tells its progress on stderr.
-func (a *app) maker(c images.Config) (*images.Maker, error) {
-	c.Version, c.Programs = fixtures.Version, fixtures.Images()
-	c.Progress = func(line string) {
-		if !a.quiet {
-			fmt.Fprintln(a.stderr, line)
-		}
+func (a *app) imagesListCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list FILE",
+		Short: "Say which images a topology needs on kind, and from where they can be had",
+		Long: `Say which images a topology needs on kind, and from where they can be had without
+asking a registry: from the engine, from a loaded archive, or made here.`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			needs, err := a.needs(args[0])
+			if err != nil {
+				return err
+			}
+			m, err := images.New(images.Config{Version: fixtures.Version, Programs: fixtures.Images()})
+			if err != nil {
+				return invalidError(err)
+			}
+			var out []images.Bundled
+			for _, n := range needs {
+				from, err := m.Have(cmd.Context(), n)
+				if err != nil {
+					return invalidError(err)
+				}
+				out = append(out, images.Bundled{Need: n, Source: from})
+			}
+			return a.printImages(out)
+		},
 	}
+}
+
+func (a *app) imagesSaveCmd() *cobra.Command {
+	var offline bool
+	cmd := &cobra.Command{
+		Use:   "save FILE ARCHIVE",
+		Short: "Write all images that a topology needs on kind into one archive; - is stdout",
+		Long: `Write all images that a topology needs on kind into one archive, for a machine
+without a registry: atoll images load reads it there. It is not compressed:
+
+    atoll images save three-regions - | zstd >images.tar.zst`,
+		Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			needs, err := a.needs(args[0])
+			if err != nil {
+				return err
+			}
+			m, err := a.maker(cmd.Context(), images.Config{Offline: offline})
+			if err != nil {
+				return invalidError(err)
+			}
+			if args[1] == "-" {
+				_, err := m.Save(cmd.Context(), needs, a.stdout)
+				return err
+			}
+			b, err := saveInto(args[1], func(w io.Writer) (*images.Bundle, error) { return m.Save(cmd.Context(), needs, w) })
+			if err != nil {
+				return invalidError(err)
+			}
+			return a.printImages(b.Images)
+		},
+	}
+	cmd.Flags().BoolVar(&offline, "offline", false, "ask no registry")
+	return cmd
+}
+
+// saveInto writes a file whole or not at all.
+func saveInto(file string, write func(io.Writer) (*images.Bundle, error)) (*images.Bundle, error) {
+	f, err := os.Create(file + ".tmp")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(f.Name())
+	b, err := write(f)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b, os.Rename(f.Name(), file)
+}
+
+func (a *app) imagesLoadCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "load ARCHIVE",
+		Short: "Take the images of an archive: nodes' into the engine, the others for the nodes",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := images.New(images.Config{Progress: a.line})
+			if err != nil {
+				return invalidError(err)
+			}
+			names, err := m.Load(cmd.Context(), args[0])
+			if err != nil {
+				return invalidError(err)
+			}
+			return a.print(names, func() error { return a.printf("%s\n", strings.Join(names, "\n")) })
+		},
+	}
+}
+
+// needs are those of a topology file, or one of the library.
+func (a *app) needs(file string) ([]images.Need, error) {
+	plan, err := (&planFlags{seed: 1}).plan(file)
+	if err != nil {
+		return nil, err
+	}
+	return images.Needs(plan, fixtures.Version)
+}
+
+// maker is a Maker that tells its progress on stderr and has an executable for
+// containers.
+func (a *app) maker(ctx context.Context, c images.Config) (*images.Maker, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	if c.Binary, err = images.Binary(ctx, self, runtime.GOARCH, a.line); err != nil {
+		return nil, err
+	}
+	c.Version, c.Programs, c.Progress = fixtures.Version, fixtures.Images(), a.line
 	return images.New(c)
+}
+
+// line tells progress.
+func (a *app) line(text string) {
+	if !a.quiet {
+		fmt.Fprintln(a.stderr, text)
+	}
+}
+
+func (a *app) printImages(list []images.Bundled) error {
+	return a.print(list, func() error {
+		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "IMAGE\tFROM\tFOR")
+		for _, i := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", i.Ref, i.Source, strings.Join(i.For, ", "))
+		}
+		return w.Flush()
+	})
 }
