@@ -88,17 +88,17 @@ func (r *Router) wait(fds []unix.PollFd) error {
 	for i := range fds {
 		fds[i].Revents = 0
 	}
-	timeout := int64(-1)
+	now, timeout := int64(0), int64(-1)
 	for _, d := range r.devices {
 		if d.ready {
 			timeout = 0
 		}
 	}
 	if timeout < 0 && r.queue.len() > 0 {
-		now := r.since()
+		now = r.since()
 		due := r.queue.first()
 		early := r.spin.before(now)
-		timeout = max(0, due-now-early)
+		timeout = max(0, due-now-max(early, r.wakes.usual()))
 		if early > 0 && timeout == 0 {
 			return r.spinUntil(now, due, fds)
 		}
@@ -113,7 +113,24 @@ func (r *Router) wait(fds []unix.PollFd) error {
 		return sleep(fds, nil)
 	}
 	ts := unix.NsecToTimespec(timeout)
-	return sleep(fds, &ts)
+	if err := sleep(fds, &ts); err != nil {
+		return err
+	}
+	if !anyReady(fds) {
+		r.wakes.add(r.since() - now - timeout)
+	} else {
+		r.asleep = now
+	}
+	return nil
+}
+
+func anyReady(fds []unix.PollFd) bool {
+	for i := range fds {
+		if fds[i].Revents != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // spinUntil polls until a packet is due or something can be read.
@@ -123,12 +140,7 @@ func (r *Router) spinUntil(now, due int64, fds []unix.PollFd) error {
 		if err := poll(fds); err != nil {
 			return err
 		}
-		for i := range fds {
-			if fds[i].Revents != 0 {
-				due = 0
-			}
-		}
-		if now = r.since(); now >= due {
+		if now = r.since(); now >= due || anyReady(fds) {
 			r.spin.spent(now - begin)
 			return nil
 		}
@@ -176,7 +188,13 @@ func (r *Router) receive(d *device) error {
 		}
 		// A packet's time is when it was read. One time for a batch would
 		// release the later ones too early.
-		r.take(d, n, time.Since(r.base))
+		now := time.Since(r.base)
+		if r.asleep > 0 {
+			// This one woke the thread, and had to wait for it.
+			now = max(now-time.Duration(r.wakes.usual()), time.Duration(r.asleep))
+			r.asleep = 0
+		}
+		r.take(d, n, now)
 	}
 	return nil
 }

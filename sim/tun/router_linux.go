@@ -33,6 +33,8 @@ type Router struct {
 	tidy    int64 // when memory is tidied next
 	scratch block
 	spin    spinner
+	wakes   wakes
+	asleep  int64 // when it fell asleep, if a packet then woke it that is not read yet
 	totals  totals
 }
 

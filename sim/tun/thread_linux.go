@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +58,33 @@ func (s *spinner) before(now int64) int64 {
 }
 
 func (s *spinner) spent(d int64) { s.credit -= d }
+
+// wakes are the times that the thread's last wake-ups took, as its timer shows:
+// some 20 to 50 µs on a virtual machine. A packet that finds the thread asleep
+// waits as long before it can be read; that is taken off the packet's time, and
+// by so much the alarm is set too early.
+type wakes struct {
+	last  [16]int64
+	n     int
+	quick int64
+}
+
+// mostWake bounds what is believed of wake-ups: on a machine that is far too
+// busy the next may be a quick one.
+const mostWake = int64(100 * time.Microsecond)
+
+func (w *wakes) add(took int64) {
+	w.last[w.n%len(w.last)] = took
+	if w.n++; w.n%len(w.last) == 0 {
+		sorted := w.last
+		slices.Sort(sorted[:])
+		w.quick = min(max(0, sorted[len(sorted)/4]), mostWake)
+	}
+}
+
+// usual is what three quarters of the last wake-ups took at the least; 0 until
+// there were enough to tell.
+func (w *wakes) usual() int64 { return w.quick }
 
 // cpu is the processor time of the router's thread.
 func (r *Router) cpu() time.Duration {
