@@ -12,12 +12,15 @@ import (
 )
 
 // Every link is measured with calibrationPings echoes, in interleaved series:
-// one after another they would take 20 round trips. A machine that is busy for a moment delays every packet, so a link that is
-// out of tolerance is measured again, calibrationAttempts times in all; the
-// Result shows every attempt, and the last one counts.
+// one after another they would take 20 round trips. A machine that is busy for
+// a moment delays every packet, so a link that is out of tolerance is measured
+// again, calibrationAttempts times in all, each time after twice as long a
+// pause (3 s in all: what a scenario set in motion comes to rest); the Result
+// shows every attempt, and the last one counts.
 const (
 	calibrationPings    = 20
 	calibrationAttempts = 5
+	calibrationPause    = 200 * time.Millisecond
 )
 
 // calibrate measures every link that some peered pair of clusters uses, from
@@ -26,10 +29,18 @@ func (r *runner) calibrate(when string) {
 	err := r.opts.Events.Step("calibrate "+when, "", func() error {
 		pairs := r.calibrationPairs()
 		var err error
-		for attempt := 1; attempt <= calibrationAttempts && len(pairs) > 0 && r.ctx.Err() == nil; attempt++ {
-			pairs, err = r.measureAll(pairs, when, attempt)
+		pause := calibrationPause
+		for attempt := 1; ; attempt++ {
+			if pairs, err = r.measureAll(pairs, when, attempt); len(pairs) == 0 || attempt == calibrationAttempts {
+				return err
+			}
+			select {
+			case <-time.After(pause):
+				pause *= 2
+			case <-r.ctx.Done():
+				return err
+			}
 		}
-		return err
 	})
 	if err != nil && r.ctx.Err() == nil {
 		r.invalidate(fmt.Sprintf("calibration %s the suites: %s", when, strings.ReplaceAll(err.Error(), "\n", "; ")))
