@@ -13,15 +13,15 @@ import (
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
-// realWAN is the engine that labs use, with two regions.
-func realWAN(b *testing.B, m wan.LinkModel) *Network {
+// realWAN is the engine that labs use, with two regions: 10.1.0.0/16 and 10.2.0.0/16.
+func realWAN(b testing.TB, there, back wan.LinkModel) *Network {
 	b.Helper()
 	e, err := wan.New(wan.Policy{
 		Sites: []wan.Site{
 			{Cluster: "a", Region: "a", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}},
 			{Cluster: "b", Region: "b", Prefixes: []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}},
 		},
-		Links:    []wan.Link{{From: "a", To: "b", LinkModel: m}, {From: "b", To: "a", LinkModel: m}},
+		Links:    []wan.Link{{From: "a", To: "b", LinkModel: there}, {From: "b", To: "a", LinkModel: back}},
 		Peerings: []wan.Peering{{A: "a", B: "b"}},
 		Probes:   wan.LabProbes,
 	}, 1)
@@ -37,7 +37,7 @@ func realWAN(b *testing.B, m wan.LinkModel) *Network {
 func BenchmarkPing(b *testing.B) {
 	for _, oneWay := range []time.Duration{250 * time.Microsecond, 5 * time.Millisecond, 50 * time.Millisecond} {
 		b.Run(oneWay.String(), func(b *testing.B) {
-			n := realWAN(b, wan.LinkModel{OneWay: oneWay})
+			n := realWAN(b, wan.LinkModel{OneWay: oneWay}, wan.LinkModel{OneWay: oneWay})
 			from, to := addHost(b, n, "10.1.0.1"), addHost(b, n, "10.2.0.1")
 			var excess []time.Duration
 			for b.Loop() {
@@ -61,7 +61,7 @@ func BenchmarkTransfer(b *testing.B) {
 		oneWay   time.Duration
 	}{{"site", "10.1.0.2", 0}, {"1ms", "10.2.0.2", time.Millisecond}, {"50ms", "10.2.0.2", 50 * time.Millisecond}} {
 		b.Run(c.name, func(b *testing.B) {
-			n := realWAN(b, wan.LinkModel{OneWay: c.oneWay})
+			n := realWAN(b, wan.LinkModel{OneWay: c.oneWay}, wan.LinkModel{OneWay: c.oneWay})
 			from, to := addHost(b, n, "10.1.0.1"), addHost(b, n, c.to)
 			l, err := to.Listen("tcp", ":80")
 			if err != nil {
@@ -96,7 +96,7 @@ func BenchmarkTransfer(b *testing.B) {
 
 // BenchmarkHost makes hosts and prints what each costs.
 func BenchmarkHost(b *testing.B) {
-	n := realWAN(b, wan.LinkModel{})
+	n := realWAN(b, wan.LinkModel{}, wan.LinkModel{})
 	measure := func() (uint64, int) {
 		runtime.GC()
 		var m runtime.MemStats
