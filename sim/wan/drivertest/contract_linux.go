@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/netip"
 	"testing"
 	"time"
@@ -48,7 +47,11 @@ func Run(t *testing.T, open Open) {
 		{"local traffic stays out", testLocal},
 		{"rate", testRate},
 		{"loss", testLoss},
+		{"duplicates", testDuplicates},
+		{"corruption", testCorruption},
+		{"jitter", testJitter},
 		{"a cut link", testCut},
+		{"a cut link that rejects", testReject},
 		{"clusters that are not peered", testUnpeered},
 		{"rules are stateful", testRules},
 		{"another policy in a burst", testSwap},
@@ -326,126 +329,6 @@ func testRate(t *testing.T, l *lab) {
 	}
 }
 
-func testLoss(t *testing.T, l *lab) {
-	const count, loss = 2000, .1
-	l.start(l.n.Policy(westEast, eastWest))
-	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
-	l.warm(sender, sink)
-	p := l.n.Policy(westEast, eastWest)
-	p.Links[0].Loss = wan.LossModel{Good: loss}
-	l.apply(p)
-	before := l.link("west", "east")
-	arrived := make(chan int, 1)
-	go func() { arrived <- len(sink.Collect(count, 2*time.Second)) }()
-	for i := range count {
-		if err := sender.Send(sink.Addr, 64); err != nil {
-			t.Fatal(err)
-		}
-		if i%50 == 49 {
-			time.Sleep(time.Millisecond) // no queue on the way may overflow
-		}
-	}
-	got := <-arrived
-	// Five standard deviations: wrong once in two million runs.
-	want, slack := count*(1-loss), 5*math.Sqrt(count*loss*(1-loss))
-	if math.Abs(float64(got)-want) > slack {
-		t.Errorf("%d of %d arrived at %v%% loss, want %.0f ± %.0f", got, count, loss*100, want, slack)
-	}
-	after := l.link("west", "east")
-	if n := after.Packets - before.Packets; n != uint64(got) {
-		t.Errorf("the link counted %d delivered, %d arrived", n, got)
-	}
-	if n := after.Dropped[wan.Lost] - before.Dropped[wan.Lost]; n != uint64(count-got) {
-		t.Errorf("the link counted %d lost, %d did not arrive", n, count-got)
-	}
-}
-
-// expectSilence sends datagrams that must not arrive, and then waits for one
-// that was sent after them to cross between two others: it shows that they
-// had their time.
-func (l *lab) expectSilence(sender *Sender, sink *Sink, witness func()) {
-	l.t.Helper()
-	for range 10 {
-		// A driver that rejects has the socket told of it: that is an answer too.
-		_ = sender.Send(sink.Addr, 64)
-	}
-	witness()
-	if got := sink.Collect(1, 100*time.Millisecond); len(got) > 0 {
-		l.t.Errorf("a packet crossed from %v to %v", got[0].From, sink.Addr)
-	}
-}
-
-func testCut(t *testing.T, l *lab) {
-	p := l.n.Policy(westEast, eastWest)
-	l.start(p)
-	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
-	l.warm(sender, sink)
-	p.Links[0].Down = true
-	l.apply(p)
-	l.expectSilence(sender, sink, func() {
-		l.await("the cut link counts 10 drops", func() bool { return l.link("west", "east").Dropped[wan.LinkDown] >= 10 })
-	})
-	// The other direction is whole.
-	l.expectDelay(l.b.Node, l.b.Addr4, l.a.Node, l.a.Addr4, eastWest)
-	l.apply(l.n.Policy(westEast, eastWest))
-	l.warm(sender, sink)
-}
-
-func testUnpeered(t *testing.T, l *lab) {
-	p := l.n.Policy(westEast, eastWest)
-	l.start(p)
-	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
-	l.warm(sender, sink)
-	p.Peerings = p.Peerings[1:]
-	l.apply(p)
-	other, back := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.c.Node, l.c.Addr4)
-	l.expectSilence(sender, sink, func() { l.warm(back, other) })
-}
-
-func testRules(t *testing.T, l *lab) {
-	p := l.n.Policy(westEast, eastWest)
-	l.start(p)
-	open, err := l.b.Node.Listen(netip.AddrPortFrom(l.b.Addr4, 443).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	shut, err := l.b.Node.Listen(netip.AddrPortFrom(l.b.Addr4, 444).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	back, err := l.a.Node.Listen(netip.AddrPortFrom(l.a.Addr4, 443).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, ln := range []io.Closer{open, shut, back} {
-		defer ln.Close()
-	}
-	p.Rules = []wan.Rule{
-		{From: "a", To: "b", Ports: []wan.Port{{Protocol: wan.TCP, Number: 443}}},
-		{From: "b", To: "a"},
-	}
-	l.apply(p)
-	c, err := l.a.Node.Dial(open.Addr().String(), patience)
-	if err != nil {
-		t.Fatalf("the admitted port: %v", err)
-	}
-	defer c.Close()
-	const short = 500 * time.Millisecond
-	if c, err := l.a.Node.Dial(shut.Addr().String(), short); err == nil {
-		_ = c.Close()
-		t.Error("connected to a port that no rule admits")
-	}
-	if c, err := l.b.Node.Dial(back.Addr().String(), short); err == nil {
-		_ = c.Close()
-		t.Error("connected against the direction of the rules")
-	}
-	if c, err := l.c.Node.Dial(shut.Addr().String(), patience); err != nil {
-		t.Errorf("a cluster that no rule names: %v", err)
-	} else {
-		_ = c.Close()
-	}
-}
-
 func testSwap(t *testing.T, l *lab) {
 	const count = 400
 	l.start(l.n.Policy(westEast, eastWest))
@@ -486,29 +369,6 @@ func testInvalid(t *testing.T, l *lab) {
 		t.Error("a peering with a cluster that is not there was accepted")
 	}
 	l.expectDelay(l.a.Node, l.a.Addr4, l.b.Node, l.b.Addr4, westEast)
-}
-
-func testBeforeRun(t *testing.T, l *lab) {
-	l.make(l.n.Policy(westEast, eastWest))
-	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
-	local, near := NewSink(t, l.a.Second, l.a.SecondPod4), NewSender(t, l.a.Node, l.a.Addr4)
-	// Local traffic, which the router turns round, shows that it is there.
-	l.expectSilence(sender, sink, func() { l.warm(near, local) })
-	l.run()
-	l.warm(sender, sink)
-}
-
-func testAfterRun(t *testing.T, l *lab) {
-	l.start(l.n.Policy(westEast, eastWest))
-	sink, sender := NewSink(t, l.b.Node, l.b.Addr4), NewSender(t, l.a.Node, l.a.Addr4)
-	local, near := NewSink(t, l.a.Second, l.a.SecondPod4), NewSender(t, l.a.Node, l.a.Addr4)
-	l.warm(sender, sink)
-	l.end()
-	l.expectSilence(sender, sink, func() { l.warm(near, local) })
-	if err := l.d.Close(); err != nil {
-		t.Fatalf("close: %v", err)
-	}
-	l.expectSilence(sender, sink, func() { l.warm(near, local) })
 }
 
 // pour writes size bytes that differ from place to place, and returns their sum.
