@@ -39,6 +39,8 @@
 //     forwarding shows at 0 ms is the harness's own error and the wire's.
 //     Toxiproxy forwards no packets; messages over one TCP connection are
 //     timed for it, and for the kernel beside it.
+//     Beside it stands what the machine takes to wake a thread at all, which a
+//     driver in user space cannot be faster than.
 //   - Memory: the largest resident set seen of the forwarding process while
 //     5 Gbit/s in one direction stay 50 ms in flight.
 //   - 10,000 links: the time to compile a policy and to put it in force while

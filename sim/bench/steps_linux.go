@@ -47,6 +47,7 @@ func steps() []step {
 		}
 	}
 	out = append(out, step{packetsGroup, "small packets", func(k kind) bool { return whole(k) && k.packets }, smallPackets})
+	out = append(out, step{delayGroup, "waking a thread", func(k kind) bool { return k.name == kernelName }, wake})
 	for _, oneWay := range oneWays {
 		out = append(out, step{
 			group:   delayGroup,

@@ -45,6 +45,9 @@ func sections() []section {
 			{"arriving", []string{"packets/rate"}},
 			{"per forwarder core", []string{"packets/per-core"}},
 		}},
+		{"Until a woken thread runs, here and now, µs: median/p99/max", []line{
+			{"without a driver", []string{"wake/median", "wake/p99", "wake/max"}},
+		}},
 		{"Delay beyond the configured, µs: median/p99/max", delays("")},
 		{"The same without real-time scheduling", delays("plain-")},
 		{"The same of messages on a TCP connection", delays("message-")},
