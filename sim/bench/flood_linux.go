@@ -23,7 +23,8 @@ type FloodArgs struct {
 
 const (
 	ipUDPHeaders = 28
-	floodBatch   = 64 // packets per system call, where each is sent alone
+	floodBatch   = 64                   // packets per system call, where each is sent alone
+	longestDebt  = 5 * time.Millisecond // of a paced flood
 )
 
 type flood struct {
@@ -94,13 +95,16 @@ func (h *Host) FloodStop(_ None, _ *None) error {
 }
 
 // paced sends super-packets at a rate, looking at the clock twice a millisecond.
+// What it was kept from sending for longer it does not make up for: that would
+// be a burst, and more in flight than was asked for.
 func (f *flood) paced(fd int, args FloodArgs) error {
 	buffer := make([]byte, args.Payload*args.Segments)
 	bits := float64(8 * args.Segments * (args.Payload + ipUDPHeaders))
 	start := monotonic()
 	for sent := 0.0; !f.stop.Load(); {
 		now := monotonic()
-		for due := (now - start).Seconds() * args.RateBits / bits; sent < due; sent++ {
+		due := (now - start).Seconds() * args.RateBits / bits
+		for sent = max(sent, due-args.RateBits/bits*longestDebt.Seconds()); sent < due; sent++ {
 			if err := send(fd, buffer); err != nil {
 				return err
 			}

@@ -60,11 +60,11 @@ func (r *Router) Open(args OpenArgs, note *string) error {
 			return err
 		}
 	}
-	tun.Trim() // as the process does that is a lab's router
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop, r.ended = stop, make(chan error, 1)
 	go func() { r.ended <- r.router.Run(ctx) }()
 	*note, err = r.begun()
+	tun.Trim() // as the process does that is a lab's router
 	return err
 }
 
