@@ -16,7 +16,7 @@ func (s *scenario) judgeLatency(ctx context.Context, sender *sender, first tally
 	var checks []Check
 	for attempt := 1; attempt <= latencyAttempts; attempt++ {
 		s.begin("send %d requests over pooled connections", pooledRequests)
-		replies, err := sender.send(ctx, s.spec.Traffic.To, pooledRequests, requestLimit)
+		replies, err := sender.send(ctx, s.spec.Traffic.To, pooledRequests, s.meshTimes().request)
 		if err != nil {
 			return err
 		}

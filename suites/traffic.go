@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/topologies"
 )
 
 const (
@@ -24,15 +25,26 @@ const (
 	latencyAttempts = 3
 	// coldRequests are the least that have a median worth judging.
 	coldRequests = 3
-	// requestLimit ends one request.
-	requestLimit = 5 * time.Second
-	// failoverWithin bounds how long the mesh may take to avoid a cluster
-	// that has gone, and to find it again.
-	failoverWithin = 20 * time.Second
 	// latencySlack is what a request may take beside the network on a busy
 	// machine: name lookup, two proxies, the application.
 	latencySlack = 20 * time.Millisecond
 )
+
+// meshTimes are how long to wait for what the mesh does in its own time.
+type meshTimes struct {
+	request  time.Duration // ends one request: longer than a try that gets no answer, and the next
+	failover time.Duration // to avoid a cluster that has gone, and to find it again
+}
+
+// meshTimes depend on the timers: a mesh with Istio's own gives a connection
+// 10 s and a try 15 s, and tries what it gave up again after 30 s, and later
+// each time.
+func (s *scenario) meshTimes() meshTimes {
+	if s.plan.Timers.Profile == topologies.TimersShort {
+		return meshTimes{request: 5 * time.Second, failover: 20 * time.Second}
+	}
+	return meshTimes{request: 40 * time.Second, failover: 3 * time.Minute}
+}
 
 // traffic sends requests from a workload and looks at who answers, in what
 // proportion and how fast; then, if the file says so, with a cluster cut off.
@@ -147,14 +159,14 @@ func (s *scenario) expectedClusters(eps *endpoints) []string {
 func (s *scenario) sendInProportion(ctx context.Context, sender *sender, n int, eps *endpoints, expected []string) (tally, *endpoints, error) {
 	start := time.Now()
 	for attempt := 1; ; attempt++ {
-		replies, err := sender.send(ctx, s.spec.Traffic.To, n, s.patience(requestLimit))
+		replies, err := sender.send(ctx, s.spec.Traffic.To, n, s.patience(s.meshTimes().request))
 		if err != nil {
 			return tally{}, eps, err
 		}
 		t := count(replies, eps.home)
 		checks := append(answerChecks(t, n, expected), proportionCheck(t, eps, expected))
 		held := !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK })
-		if !held && time.Since(start) < failoverWithin && !s.opts.Invert {
+		if !held && time.Since(start) < s.meshTimes().failover && !s.opts.Invert {
 			s.event(lab.Progress, fmt.Sprintf("once more: %s of endpoints %s", t, division(eps.ready)))
 			if eps, err = s.findEndpoints(ctx, s.spec.Traffic.To); err != nil {
 				return t, eps, err
@@ -277,7 +289,7 @@ func (s *scenario) judgeRegions(ctx context.Context, sender *sender, url string,
 	}
 	s.begin("ask for REGION")
 	u.Path = "/env"
-	replies, err := sender.send(ctx, u.String(), min(30, 2*len(eps.home)), requestLimit)
+	replies, err := sender.send(ctx, u.String(), min(30, 2*len(eps.home)), s.meshTimes().request)
 	if err != nil {
 		return err
 	}
@@ -319,8 +331,8 @@ func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps
 	if _, err := s.inject(ctx, fault); err != nil {
 		return err
 	}
-	ok := s.await(ctx, "the others answer while "+gone+" is cut off", "10 of 10, none from "+gone, failoverWithin, func(ctx context.Context) (string, bool) {
-		replies, err := sender.send(ctx, url, parallel, requestLimit)
+	ok := s.await(ctx, "the others answer while "+gone+" is cut off", "10 of 10, none from "+gone, s.meshTimes().failover, func(ctx context.Context) (string, bool) {
+		replies, err := sender.send(ctx, url, parallel, s.meshTimes().request)
 		if err != nil {
 			return short(err), false
 		}
@@ -333,7 +345,7 @@ func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps
 	s.rec.mark(gone, "the others answer in its place")
 
 	const sample = 40
-	replies, err := sender.send(ctx, url, sample, requestLimit)
+	replies, err := sender.send(ctx, url, sample, s.meshTimes().request)
 	if err != nil {
 		return err
 	}
@@ -352,8 +364,8 @@ func (s *scenario) failover(ctx context.Context, sender *sender, url string, eps
 	if _, err := s.heal(ctx, fault); err != nil {
 		return err
 	}
-	ok = s.await(ctx, gone+" answers again", "some, and no failure", failoverWithin, func(ctx context.Context) (string, bool) {
-		replies, err := sender.send(ctx, url, parallel, requestLimit)
+	ok = s.await(ctx, gone+" answers again", "some, and no failure", s.meshTimes().failover, func(ctx context.Context) (string, bool) {
+		replies, err := sender.send(ctx, url, parallel, s.meshTimes().request)
 		if err != nil {
 			return short(err), false
 		}
