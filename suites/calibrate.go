@@ -88,6 +88,16 @@ func (r *runner) calibrationPairs() [][2]string {
 	return pairs
 }
 
+// waysOf returns the ways of pairs of clusters.
+func (r *runner) waysOf(pairs [][2]string) (ways []way) {
+	for _, p := range pairs {
+		if w, ok := r.way(p[0], p[1]); ok {
+			ways = append(ways, w)
+		}
+	}
+	return ways
+}
+
 func (r *runner) measure(from, to string) (Calibration, error) {
 	w, _ := r.way(from, to)
 	rtt := w.rtt

@@ -15,6 +15,7 @@ import (
 type way struct {
 	rtt       time.Duration
 	tolerance time.Duration // of a median against rtt
+	jitter    time.Duration // of all links, there and back
 	there     []wan.Hop
 	back      []wan.Hop
 }
@@ -41,21 +42,39 @@ func (r *runner) way(from, to string) (w way, ok bool) {
 	if there != wan.Delivered || back != wan.Delivered {
 		return w, false
 	}
-	var jitter time.Duration
 	for _, h := range slices.Concat(w.there, w.back) {
 		if h.Link.Down {
 			return way{}, false
 		}
 		w.rtt += h.Link.OneWay
-		jitter += h.Link.Jitter
+		w.jitter += h.Link.Jitter
 	}
-	w.tolerance = tolerance(w.rtt) + jitter
+	w.tolerance = tolerance(w.rtt) + w.jitter
 	return w, true
 }
 
 // tolerance is how far the median of a link's round trips may be from the
 // file's, the jitter left out: 1 ms or 2 %, whichever is more.
 func tolerance(rtt time.Duration) time.Duration { return max(time.Millisecond, rtt/50) }
+
+// awaitOtherJitter lets jitter become another before a way that was out of
+// tolerance is measured again. It wanders: a link needs some 25 times its
+// jitter to forget what it was, and until then a second look would see the same.
+func (r *runner) awaitOtherJitter(ways ...way) {
+	var longest time.Duration
+	for _, w := range ways {
+		longest = max(longest, 25*w.jitter)
+	}
+	if longest == 0 {
+		return
+	}
+	forgotten := time.NewTimer(longest)
+	defer forgotten.Stop()
+	select {
+	case <-forgotten.C:
+	case <-r.ctx.Done():
+	}
+}
 
 // hop is one direction of a link, by its regions.
 type hop struct{ from, to string }

@@ -323,6 +323,14 @@ func (s *scenario) measureRoundTrips(ctx context.Context) error {
 	left := sortedKeys(s.predict.RTT)
 	attempts := map[string]int{}
 	for attempt := 1; attempt <= calibrationAttempts && len(left) > 0; attempt++ {
+		if attempt > 1 {
+			var again [][2]string
+			for _, pair := range left {
+				from, to, _ := strings.Cut(pair, "→")
+				again = append(again, [2]string{from, to})
+			}
+			s.awaitOtherJitter(s.waysOf(again)...)
+		}
 		var wg sync.WaitGroup
 		for _, pair := range left {
 			attempts[pair] = attempt
