@@ -28,6 +28,8 @@ type finding struct {
 	Seen string `json:"seen"`
 	Why  string `json:"why,omitempty"`  // it matters
 	Mend string `json:"mend,omitempty"` // the command that mends it
+	// Optional is what a lab can do without: its lack is no failure.
+	Optional bool `json:"optional,omitempty"`
 	// repair runs that command, where doctor may.
 	repair func(context.Context) error
 }
@@ -62,18 +64,21 @@ func (a *app) doctorCmd() *cobra.Command {
 			err = a.print(findings, func() error {
 				for _, f := range findings {
 					mark := "ok  "
-					if !f.OK {
+					switch {
+					case !f.OK && f.Optional:
+						mark = "--  "
+					case !f.OK:
 						mark = "FAIL"
 					}
 					a.printf("%s %s: %s\n", mark, f.What, f.Seen)
-					if !f.OK {
+					if !f.OK && !f.Optional {
 						a.printf("     %s; mend: %s\n", f.Why, f.Mend)
 					}
 				}
 				return nil
 			})
 			for _, f := range findings {
-				if !f.OK {
+				if !f.OK && !f.Optional {
 					bad++
 				}
 			}
@@ -126,7 +131,7 @@ func examine(ctx context.Context, prov string, plan *sim.Plan) ([]finding, error
 			examineMemory(ctx),
 		}
 	}
-	out = append(out, examineFiles())
+	out = append(append(out, examineFiles()), examineDrivers()...)
 	store, err := lab.DefaultStore()
 	if err != nil {
 		return append(out, finding{What: "labs' folder", Seen: err.Error(), Why: "a lab needs a folder", Mend: "export ATOLL_HOME=FOLDER"}), nil

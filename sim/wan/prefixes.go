@@ -124,3 +124,25 @@ func (s spans) find(n number) int32 {
 	}
 	return s[low-1].site
 }
+
+// before returns the number before n, which is not 0.
+func (n number) before() number {
+	if n.lo == 0 {
+		n.hi--
+	}
+	n.lo--
+	return n
+}
+
+func (n number) addr4() netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(n.lo))
+	return netip.AddrFrom4(b)
+}
+
+func (n number) addr6() netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], n.hi)
+	binary.BigEndian.PutUint64(b[8:], n.lo)
+	return netip.AddrFrom16(b)
+}

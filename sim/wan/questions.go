@@ -129,3 +129,42 @@ func (t *Table) Admits(from, to string, port Port) bool {
 	b, bok := t.byName[to]
 	return aok && bok && t.admits(pair{a, b}, port.Protocol, port.Number)
 }
+
+// Range is a run of addresses that are in one site, no longer prefix being in
+// another.
+type Range struct {
+	First, Last     netip.Addr
+	Cluster, Region string
+}
+
+// Ranges returns where the sites' addresses are: disjoint, in ascending order,
+// IPv4 first. Neighbours of one site are joined.
+func (t *Table) Ranges() []Range {
+	var out []Range
+	for _, family := range []struct {
+		spans spans
+		addr  func(number) netip.Addr
+		last  number
+	}{
+		{t.v4, number.addr4, number{lo: 1<<32 - 1}},
+		{t.v6, number.addr6, number{1<<64 - 1, 1<<64 - 1}},
+	} {
+		for i, s := range family.spans {
+			if s.site < 0 {
+				continue
+			}
+			last := family.last
+			if i+1 < len(family.spans) {
+				last = family.spans[i+1].from.before()
+			}
+			site := t.sites[s.site]
+			r := Range{family.addr(s.from), family.addr(last), t.clusters[site.cluster], t.regions[site.region]}
+			if n := len(out); n > 0 && out[n-1].Last.Next() == r.First && out[n-1].Cluster == r.Cluster && out[n-1].Region == r.Region {
+				out[n-1].Last = r.Last
+				continue
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}
