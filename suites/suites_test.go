@@ -22,6 +22,7 @@ import (
 
 	"github.com/atoll-dev/atoll/fixtures"
 	"github.com/atoll-dev/atoll/fixtures/embedded"
+	"github.com/atoll-dev/atoll/fixtures/kind"
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/sim"
 	"github.com/atoll-dev/atoll/suites"
@@ -30,6 +31,7 @@ import (
 
 // go test ./suites/... -args -topology FILE
 var (
+	providerFlag = flag.String("provider", embedded.Name, "what makes the clusters: embedded or kind")
 	topologyFlag = flag.String("topology", "", "the topology to test; the library's two-clusters when left out")
 	seedFlag     = flag.Uint64("seed", 1, "fixes every random choice")
 	labelsFlag   = flag.String("labels", "", "only scenarios that match, in Ginkgo's syntax")
@@ -86,7 +88,10 @@ func up() error {
 	if err != nil {
 		return err
 	}
-	provider := embedded.New(embedded.Config{Images: fixtures.Images(), Version: fixtures.Version})
+	provider, err := provider()
+	if err != nil {
+		return err
+	}
 	store, err := lab.DefaultStore()
 	if err != nil {
 		return err
@@ -95,7 +100,7 @@ func up() error {
 	if err != nil {
 		return err
 	}
-	the.down = append(the.down, func() error { return errors.Join(embedded.Cleanup(dir), store.Remove(record)) })
+	the.down = append(the.down, func() error { return errors.Join(cleanup(dir), store.Remove(record)) })
 	start := time.Now()
 	b, err := fixtures.Up(ctx, provider, plan, lab.Options{Dir: dir, Events: printEvent})
 	if err != nil {
@@ -103,7 +108,7 @@ func up() error {
 	}
 	fmt.Printf("lab %s is up after %v\n", plan.Name, time.Since(start).Round(10*time.Millisecond))
 	the.down = append(the.down, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), downLimit)
 		defer cancel()
 		return b.Down(ctx)
 	})
@@ -117,6 +122,41 @@ func up() error {
 	the.down = append(the.down, func() error { cancel(); return <-done })
 	the.backend, the.socket = b, record.Socket
 	return nil
+}
+
+// downLimit bounds how long a lab may take to go down.
+const downLimit = 2 * time.Minute
+
+// provider is the flag's. kind needs an atoll executable beside this one, which
+// also runs in its containers.
+func provider() (lab.Provider, error) {
+	switch *providerFlag {
+	case embedded.Name:
+		return embedded.New(embedded.Config{Images: fixtures.Images(), Version: fixtures.Version}), nil
+	case kind.Name:
+		dir, err := os.MkdirTemp("", "atoll-")
+		if err != nil {
+			return nil, err
+		}
+		the.down = append(the.down, func() error { return os.RemoveAll(dir) })
+		self := filepath.Join(dir, "atoll")
+		build := exec.Command("go", "build", "-o", self, "github.com/atoll-dev/atoll/cmd/atoll")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build atoll: %w\n%s", err, out)
+		}
+		return kind.New(kind.Config{Self: self, Version: fixtures.Version, Programs: fixtures.Images()}), nil
+	}
+	return nil, fmt.Errorf("-provider %s: want %s or %s", *providerFlag, embedded.Name, kind.Name)
+}
+
+func cleanup(dir string) error {
+	if *providerFlag == kind.Name {
+		ctx, cancel := context.WithTimeout(context.Background(), downLimit)
+		defer cancel()
+		return kind.Cleanup(ctx, dir)
+	}
+	return embedded.Cleanup(dir)
 }
 
 // plan of the flag's topology, under a name of this process's own.

@@ -8,14 +8,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/atoll-dev/atoll/fixtures"
 	"github.com/atoll-dev/atoll/fixtures/embedded/binaries"
+	"github.com/atoll-dev/atoll/fixtures/images"
 	"github.com/atoll-dev/atoll/fixtures/kind"
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/sim"
@@ -148,22 +149,31 @@ func examineKind(ctx context.Context, plan *sim.Plan) (out []finding) {
 		}
 		out = append(out, f)
 	}
-	versions := []string{binaries.Default}
+	return append(out, examineImages(ctx, plan)...)
+}
+
+// examineImages says where the images of a plan would come from; without one,
+// the nodes'.
+func examineImages(ctx context.Context, plan *sim.Plan) (out []finding) {
+	needs := []images.Need{{Ref: "a node of " + binaries.Default, Node: binaries.Default}}
+	var err error
 	if plan != nil {
-		versions = nil
-		for _, c := range plan.Clusters {
-			if !slices.Contains(versions, c.Kubernetes) {
-				versions = append(versions, c.Kubernetes)
-			}
-		}
+		needs, err = images.Needs(plan, fixtures.Version)
 	}
-	for _, v := range versions {
-		f := finding{What: "node image", Why: "kind's nodes are made from one", Mend: "docker pull kindest/node:" + v}
-		ref, err := kind.FindNodeImage(ctx, v, nil)
-		if err != nil {
-			f.Seen = "of " + v + ": none at hand"
-		} else {
-			f.OK, f.Seen = true, ref
+	maker, merr := images.New(images.Config{Version: fixtures.Version, Programs: fixtures.Images()})
+	if err := errors.Join(err, merr); err != nil {
+		return []finding{{What: "images", Seen: err.Error(), Why: "containers are made from them", Mend: "see the error"}}
+	}
+	for _, n := range needs {
+		f := finding{What: "image " + n.Ref, Why: "containers are made from it", Mend: "docker pull " + n.Ref}
+		from, err := maker.Have(ctx, n)
+		switch {
+		case err != nil:
+			f.Seen = err.Error()
+		case from == images.FromRegistry:
+			f.OK, f.Seen = true, "not at hand; to be pulled when it is needed"
+		default:
+			f.OK, f.Seen = true, string(from)
 		}
 		out = append(out, f)
 	}

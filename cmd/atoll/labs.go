@@ -27,7 +27,7 @@ func provider(name string) (lab.Provider, error) {
 		if err != nil {
 			return nil, err
 		}
-		return kind.New(kind.Config{Self: self, NodeImage: kind.FindNodeImage, Version: fixtures.Version}), nil
+		return kind.New(kind.Config{Self: self, Version: fixtures.Version, Programs: fixtures.Images()}), nil
 	default:
 		return nil, usageError(fmt.Errorf("--provider %s: want %s or %s", name, embedded.Name, kind.Name))
 	}
