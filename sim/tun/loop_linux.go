@@ -43,6 +43,7 @@ func (r *Router) loop() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.routes.suspend()) }()
+	close(r.ready)
 
 	fds := make([]unix.PollFd, 0, len(r.devices)+1)
 	for _, d := range r.devices {

@@ -21,6 +21,7 @@ type Router struct {
 	routes  *routes
 	devices []*device
 	stop    int // eventfd
+	ready   chan struct{}
 
 	mu     sync.Mutex
 	report Report
@@ -70,7 +71,7 @@ func Open(cfg Config) (*Router, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	r := &Router{cfg: cfg, base: time.Now(), stop: -1}
+	r := &Router{cfg: cfg, base: time.Now(), stop: -1, ready: make(chan struct{})}
 	r.report.Spin, r.report.RealtimeWhy = cfg.Spin, NotRunning
 	switch {
 	case cfg.Spin == 0:
@@ -123,6 +124,9 @@ func (r *Router) Apply(_ context.Context, p wan.Policy) error { return r.cfg.Eng
 
 // Counters are those of the engine's links.
 func (r *Router) Counters() ([]wan.Counters, error) { return r.cfg.Engine.Counters(), nil }
+
+// Ready is closed when Run has begun to move packets, and Report is complete.
+func (r *Router) Ready() <-chan struct{} { return r.ready }
 
 // Engine is the one that decides.
 func (r *Router) Engine() *wan.Engine { return r.cfg.Engine }

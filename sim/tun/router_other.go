@@ -30,6 +30,7 @@ func Trim() {}
 func Sysctls() map[string]string { return nil }
 
 func (r *Router) Report() Report                          { return Report{} }
+func (r *Router) Ready() <-chan struct{}                  { return nil }
 func (r *Router) Engine() *wan.Engine                     { return nil }
 func (r *Router) Totals() Counters                        { return Counters{} }
 func (r *Router) Apply(context.Context, wan.Policy) error { return errLinux }

@@ -81,7 +81,7 @@ func (r *routes) sysctls() error {
 			_ = set("net/ipv4/conf/"+name+"/send_redirects", "0")
 			// Where there are rules the kernel else looks each source address up in
 			// all of them, only to find out whether it is one of the router's own.
-			
+
 		}
 	}
 	_ = set("net/ipv4/conf/all/send_redirects", "0")
@@ -107,7 +107,7 @@ func require(name, value string) error {
 		return nil
 	}
 	v, _ := sysctl(name)
-	if strings.HasSuffix(name, "/rp_filter") && (v == "0" || v == "2") {
+	if strings.HasSuffix(name, "/rp_filter") && value == "0" && v == "2" {
 		return nil // loose is good enough
 	}
 	dotted := strings.ReplaceAll(name, "/", ".")

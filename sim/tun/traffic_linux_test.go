@@ -7,9 +7,11 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -228,5 +230,58 @@ func TestPing(t *testing.T) {
 		if best < there+back || best > there+back+20*time.Millisecond {
 			t.Errorf("ping %v: %v at best, want %v", x.dst, best, there+back)
 		}
+	}
+}
+
+// TestSharedInterface has two sites of one cluster on one link: what goes from
+// one to the other crosses the WAN, and what stays within one comes straight back.
+func TestSharedInterface(t *testing.T) {
+	n := drivertest.NewNetwork(t)
+	a := n.Sites[0]
+	const far = 30 * time.Millisecond
+	p := n.Policy(oneWay, oneWay)
+	beyond := netip.PrefixFrom(a.SecondPod4, 24).Masked()
+	p.Sites[0].Prefixes = slices.DeleteFunc(p.Sites[0].Prefixes, func(x netip.Prefix) bool { return x == beyond })
+	p.Sites = append(p.Sites, wan.Site{Cluster: "a", Region: "north", Prefixes: []netip.Prefix{beyond}})
+	p.Links = append(p.Links, wan.Link{From: "west", To: "north", LinkModel: wan.LinkModel{OneWay: far}})
+	engine, err := wan.New(p, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attachments := n.Attachments()
+	whole := attachments[0].Routes
+	attachments[0].Routes = nil
+	split := wan.Attachment{Interface: a.Interface}
+	for _, route := range whole {
+		if route.To == beyond {
+			split.Routes = append(split.Routes, route)
+		} else {
+			attachments[0].Routes = append(attachments[0].Routes, route)
+		}
+	}
+	r, err := tun.Open(tun.Config{Engine: engine, Attachments: append(attachments, split), Namespace: n.Router.Path()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runRouter(t, r)()
+	newPair(t, n).arrives(newPair(t, n).far)
+
+	sink, sender := drivertest.NewSink(t, a.Second, a.SecondPod4), drivertest.NewSender(t, a.Node, a.Addr4)
+	if err := sender.Send(sink.Addr, 16); err != nil {
+		t.Fatal(err)
+	}
+	if got := sink.Collect(1, patience); len(got) != 1 || got[0].Delay < far-time.Millisecond {
+		t.Errorf("from one site to another of the same link: %+v, want %v", got, far)
+	}
+	before := r.Engine().Counters()
+	sink, sender = drivertest.NewSink(t, a.Node, a.Pod4), drivertest.NewSender(t, a.Second, a.Second4)
+	if err := sender.Send(sink.Addr, 16); err != nil {
+		t.Fatal(err)
+	}
+	if got := sink.Collect(1, patience); len(got) != 1 {
+		t.Error("within one site of a shared link nothing arrives")
+	}
+	if d := cmp.Diff(before, r.Engine().Counters()); d != "" {
+		t.Errorf("links counted what stays within a site (-before +after):\n%s", d)
 	}
 }
