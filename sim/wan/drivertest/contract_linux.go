@@ -22,7 +22,7 @@ const (
 	westEast = 20 * time.Millisecond
 	eastWest = 5 * time.Millisecond
 	// late is how much later than it should the first quarter of the packets
-	// may come, on a machine that is busy with something else. How precise a
+	// may come, where the machine is busy with something else. How precise a
 	// driver is, a benchmark tells.
 	late = 10 * time.Millisecond
 	// early is how much too early a packet may come: drivers correct for what
@@ -340,7 +340,7 @@ func testSwap(t *testing.T, l *lab) {
 	for i := range count {
 		if i == count/2 {
 			l.apply(l.n.Policy(3*westEast, eastWest))
-			swapped = time.Since(start)
+			swapped = clock()
 		}
 		if err := sender.Send(sink.Addr, 64); err != nil {
 			t.Fatal(err)

@@ -10,11 +10,17 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// start is what datagrams tell their time from. Both ends are of this
-// process, so that one clock measures one-way delays.
-var start = time.Now()
+// epoch is what datagrams tell their time from, on the machine's clock: the
+// sender's is taken before it sends, the receiver's by the kernel when the
+// packet comes to its namespace. How soon this process has a processor to read
+// it is no part of the delay.
+var epoch = time.Now().UnixNano()
+
+func clock() time.Duration { return time.Duration(time.Now().UnixNano() - epoch) }
 
 // Sink is a UDP socket that receives a [Sender]'s datagrams.
 type Sink struct {
@@ -26,7 +32,7 @@ type Sink struct {
 type Arrival struct {
 	Seq   uint64
 	From  netip.AddrPort
-	Sent  time.Duration // since the process began
+	Sent  time.Duration // since the process began, as is Came
 	Came  time.Duration
 	Size  int
 	Delay time.Duration
@@ -40,6 +46,17 @@ func NewSink(t testing.TB, ns *Namespace, addr netip.Addr) *Sink {
 		t.Fatalf("listen on %v: %v", addr, err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) {
+		refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	})
+	if err := errors.Join(err, refused); err != nil {
+		t.Fatalf("ask for times of receipt: %v", err)
+	}
 	_ = conn.SetReadBuffer(8 << 20) // capped by the kernel; what is lost for it is told by the sequence
 	return &Sink{conn, conn.LocalAddr().(*net.UDPAddr).AddrPort()}
 }
@@ -48,8 +65,12 @@ func NewSink(t testing.TB, ns *Namespace, addr netip.Addr) *Sink {
 func (s *Sink) Receive(deadline time.Time) (Arrival, error) {
 	var b [65536]byte
 	_ = s.conn.SetReadDeadline(deadline)
-	n, from, err := s.conn.ReadFromUDPAddrPort(b[:])
-	came := time.Since(start)
+	var control [128]byte
+	n, k, _, from, err := s.conn.ReadMsgUDPAddrPort(b[:], control[:])
+	if err != nil {
+		return Arrival{}, err
+	}
+	came, err := received(control[:k])
 	if err != nil {
 		return Arrival{}, err
 	}
@@ -62,6 +83,21 @@ func (s *Sink) Receive(deadline time.Time) (Arrival, error) {
 	}
 	a.Delay = came - a.Sent
 	return a, nil
+}
+
+// received reads the kernel's time of receipt (SCM_TIMESTAMPNS).
+func received(control []byte) (time.Duration, error) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range messages {
+		if m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
+			seconds, ns := binary.NativeEndian.Uint64(m.Data), binary.NativeEndian.Uint64(m.Data[8:])
+			return time.Duration(int64(seconds)*int64(time.Second) + int64(ns) - epoch), nil
+		}
+	}
+	return 0, errors.New("a datagram without a time of receipt")
 }
 
 // Collect receives until n have come or the time is over.
@@ -101,7 +137,7 @@ func NewSender(t testing.TB, ns *Namespace, addr netip.Addr) *Sender {
 func (s *Sender) Send(to netip.AddrPort, size int) error {
 	b := make([]byte, max(16, size))
 	binary.BigEndian.PutUint64(b, s.seq)
-	binary.BigEndian.PutUint64(b[8:], uint64(time.Since(start)))
+	binary.BigEndian.PutUint64(b[8:], uint64(clock()))
 	s.seq++
 	_, err := s.conn.WriteToUDPAddrPort(b, to)
 	return err
