@@ -75,7 +75,7 @@ func wide() *Result {
 	r := &Result{
 		Machine: Machine{Date: time.Date(2026, 11, 21, 15, 0, 0, 0, time.UTC), CPU: "A CPU", Cores: 2, Kernel: "6.18.44", Go: "go1.26"},
 		Options: Options{Rounds: 5},
-		Drivers: []Driver{{Name: kernelName, Note: "veth"}, {Name: tunName}, {Name: netemName}, {Name: toxiproxyName}, {Name: "other", Skipped: "for a reason"}},
+		Drivers: []Driver{{Name: kernelName, Note: "veth"}, {Name: tunName}, {Name: netemName}, {Name: toxiproxyName}, {Name: "other", Skipped: "for a reason " + strings.Repeat("that takes many words ", 9)}},
 	}
 	var s samples
 	for _, section := range sections() {
@@ -102,7 +102,7 @@ func TestTableFitsATerminal(t *testing.T) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	for _, want := range []string{"2234 (1.81)", "2234/2234/2234", "not measured: for a reason", "MISS", "want ≥ 0.5"} {
+	for _, want := range []string{"2234 (1.81)", "2234/2234/2234", "other       not measured: for a reason", "MISS", "want ≥ 0.5"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/atoll-dev/atoll/sim/tun"
 )
 
 // kind is a driver before it runs.
@@ -15,7 +15,8 @@ type kind struct {
 	name    string
 	packets bool // carries any IP packet, not TCP connections only
 	delays  bool
-	links   bool // has a policy of links
+	process bool // has a process that carries any packet, whose memory is asked for
+	links   bool // has a policy of links that it compiles itself
 	// prefix is put before the metrics' names: another lane of the same driver,
 	// of which only the delays are measured.
 	prefix string
@@ -39,8 +40,9 @@ var errAbsent = errors.New("not on this machine")
 func kinds() []kind {
 	return []kind{
 		{name: kernelName, packets: true, open: openKernel},
-		{name: tunName, packets: true, delays: true, links: true, open: openTUN(OpenArgs{})},
+		{name: tunName, packets: true, delays: true, process: true, links: true, open: openTUN(OpenArgs{})},
 		{name: tunName, prefix: "plain-", packets: true, delays: true, open: openTUN(OpenArgs{Ordinary: true})},
+		{name: netemName, packets: true, delays: true, open: openNetem},
 		{name: toxiproxyName, delays: true, open: openToxiproxy},
 	}
 }
@@ -67,8 +69,8 @@ type tunDriver struct{ child *child }
 
 func openTUN(args OpenArgs) func(context.Context, *bed, Options) (driver, string, error) {
 	return func(ctx context.Context, bed *bed, o Options) (driver, string, error) {
-		if err := unix.Access("/dev/net/tun", unix.R_OK|unix.W_OK); err != nil {
-			return nil, "", fmt.Errorf("%w: /dev/net/tun: %w", errAbsent, err)
+		if err := tun.Probe(); err != nil {
+			return nil, "", fmt.Errorf("%w: %w", errAbsent, err)
 		}
 		c, err := startChild(ctx, bed.router, roleTUN)
 		if err != nil {

@@ -42,12 +42,9 @@ func (r *Router) Open(args OpenArgs, note *string) error {
 		return err
 	}
 	r.router, err = tun.Open(tun.Config{
-		Engine: r.engine,
-		Attachments: []wan.Attachment{
-			{Interface: routerDeviceA, Routes: []wan.AttachedRoute{{To: hostA.Masked()}}},
-			{Interface: routerDeviceB, Routes: []wan.AttachedRoute{{To: hostB.Masked()}}},
-		},
-		Ordinary: args.Ordinary,
+		Engine:      r.engine,
+		Attachments: attachments(),
+		Ordinary:    args.Ordinary,
 	})
 	if err != nil {
 		return err
@@ -131,6 +128,14 @@ func (r *Router) Close() error {
 		err = errors.Join(err, r.profile.Close())
 	}
 	return err
+}
+
+// attachments are those of a bed's router.
+func attachments() []wan.Attachment {
+	return []wan.Attachment{
+		{Interface: routerDeviceA, Routes: []wan.AttachedRoute{{To: hostA.Masked()}}},
+		{Interface: routerDeviceB, Routes: []wan.AttachedRoute{{To: hostB.Masked()}}},
+	}
 }
 
 // pair is two clusters in two regions, with the same delay both ways.

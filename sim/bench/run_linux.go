@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/shirou/gopsutil/v4/cpu"
@@ -48,7 +49,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 		case errors.Is(err, errAbsent) && k.prefix != "":
 			continue
 		case errors.Is(err, errAbsent):
-			r.Drivers = append(r.Drivers, Driver{Name: k.name, Skipped: err.Error()})
+			r.Drivers = append(r.Drivers, Driver{Name: k.name, Skipped: strings.TrimPrefix(err.Error(), errAbsent.Error()+": ")})
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("%s: %w", k.name, err)

@@ -75,11 +75,11 @@ func (r *Result) Text(w io.Writer) error {
 	var names []string
 	for _, d := range r.Drivers {
 		if d.Skipped != "" {
-			fmt.Fprintf(&b, "%-11s not measured: %s\n", d.Name, d.Skipped)
+			b.WriteString(entry(d.Name, "not measured: "+d.Skipped))
 			continue
 		}
 		names = append(names, d.Name)
-		fmt.Fprintf(&b, "%-11s %s\n", d.Name, d.Note)
+		b.WriteString(entry(d.Name, d.Note))
 	}
 	fmt.Fprintf(&b, "\nMedian of %d rounds; in brackets the ratio to kernel forwarding.\n\n", r.Options.Rounds)
 	if r.Options.Quick {
@@ -144,6 +144,24 @@ func (r *Result) cell(l line, driver string) string {
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, "/")
+}
+
+// entry is a name and what is said of it, broken between words.
+func entry(name, text string) string {
+	const indent, columns = 12, 80
+	var b strings.Builder
+	column := indent
+	fmt.Fprintf(&b, "%-*s", indent-1, name)
+	for _, word := range strings.Fields(text) {
+		n := len([]rune(word))
+		if column > indent && column+n >= columns {
+			fmt.Fprintf(&b, "\n%*s", indent-1, "")
+			column = indent
+		}
+		b.WriteString(" " + word)
+		column += n + 1
+	}
+	return b.String() + "\n"
 }
 
 // pad aligns to the right, a column per rune.
