@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -121,10 +122,11 @@ func (c *child) call(ctx context.Context, method string, args, reply any) error 
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	switch err := call.Error.(type) {
-	case nil:
+	var refused rpc.ServerError
+	switch err := call.Error; {
+	case err == nil:
 		return nil
-	case rpc.ServerError:
+	case errors.As(err, &refused):
 		return fmt.Errorf("%s: %s: %w", c.role, method, err)
 	default:
 		return fmt.Errorf("%s: %s: the process ended: %w; it said: %q", c.role, method, err, c.stderr.String())

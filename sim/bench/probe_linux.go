@@ -171,7 +171,7 @@ func (h *Host) Probe(args ProbeArgs, left *Stamps) error {
 	defer runtime.UnlockOSThread()
 	// One nanosecond of slack instead of fifty microseconds: the pace is even.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
-	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0)
+	defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }()
 	if args.TCP {
 		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	} else {

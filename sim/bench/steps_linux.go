@@ -86,7 +86,7 @@ func throughput(ctx context.Context, o Options, l *lane, report report, streams 
 	if err := l.bed.a.call(ctx, "Dial", StreamArgs{To: to, Streams: streams}, &None{}); err != nil {
 		return err
 	}
-	defer l.bed.a.call(context.WithoutCancel(ctx), "Hangup", None{}, &None{})
+	defer func() { _ = l.bed.a.call(context.WithoutCancel(ctx), "Hangup", None{}, &None{}) }()
 	// From 10 packets to a window of 50 ms at 5 Gbit/s are 11 doublings, one
 	// per round trip; twice that is let pass, and then some.
 	warm := 300*time.Millisecond + 24*rtt

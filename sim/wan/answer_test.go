@@ -53,7 +53,7 @@ func TestUnreachableIsWellFormed(t *testing.T) {
 				source, destination, quoted = pkt.SourceAddress(), pkt.DestinationAddress(), m.Payload()
 			} else {
 				pkt := ip.IPv6(answer)
-				if !pkt.IsValid(len(answer)) || pkt.TransportProtocol() != ip.ICMPv6ProtocolNumber {
+				if !pkt.IsValid(len(answer)) || pkt.NextHeader() != uint8(ip.ICMPv6ProtocolNumber) {
 					t.Fatalf("not a valid IPv6 packet: %x", answer)
 				}
 				m := ip.ICMPv6(pkt.Payload())

@@ -116,7 +116,7 @@ func (n *Namespace) Listen(address string) (l net.Listener, err error) {
 // Dial connects by TCP from the namespace.
 func (n *Namespace) Dial(address string, timeout time.Duration) (c net.Conn, err error) {
 	err = n.Do(func() error {
-		c, err = net.DialTimeout("tcp", address, timeout)
+		c, err = (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), "tcp", address)
 		return err
 	})
 	return c, err
