@@ -314,10 +314,9 @@ func TestRateIsHeld(t *testing.T) {
 	if len(got) != count {
 		t.Fatalf("%d of %d arrived", len(got), count)
 	}
-	// What the bucket holds goes at once, and so may as much as it fills with
-	// until the first has arrived.
+	// What the bucket holds goes at once.
 	least := time.Duration((count-3)*(size+28)) * 8 * time.Second / bps
-	if took := got[count-1].Came - got[0].Came; took < least {
+	if took := got[count-1].Came - got[0].Sent; took < least {
 		t.Errorf("%d packets in %v, %d bit/s take %v", count, took, bps, least)
 	}
 	p := b.Policy(0, 0)
