@@ -67,23 +67,18 @@ func (r *Router) Open(args OpenArgs, note *string) error {
 
 // begun waits until the router runs, and tells what it was granted.
 func (r *Router) begun() (string, error) {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for range 5000 {
-		report := r.router.Report()
-		switch {
-		case report.Realtime:
-			return fmt.Sprintf("SCHED_FIFO granted, spin %v; super-packets: %s", report.Spin, strings.Join(report.Offloads, " ")), nil
-		case report.RealtimeWhy != tun.NotRunning:
-			return fmt.Sprintf("no SCHED_FIFO: %s; spin %v; super-packets: %s", report.RealtimeWhy, report.Spin, strings.Join(report.Offloads, " ")), nil
-		}
-		select {
-		case err := <-r.ended:
-			return "", errors.Join(errors.New("the router ended"), err)
-		case <-tick.C:
-		}
+	select {
+	case <-r.router.Ready():
+	case err := <-r.ended:
+		r.ended <- err // for Close
+		return "", errors.Join(errors.New("the router ended"), err)
 	}
-	return "", errors.New("the router does not begin")
+	report := r.router.Report()
+	scheduling := "SCHED_FIFO granted"
+	if !report.Realtime {
+		scheduling = "no SCHED_FIFO: " + report.RealtimeWhy
+	}
+	return fmt.Sprintf("%s, spin %v; super-packets: %s", scheduling, report.Spin, strings.Join(report.Offloads, " ")), nil
 }
 
 // Delay sets the delay of both directions.
