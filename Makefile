@@ -29,6 +29,10 @@ test: binaries ## every test, the embedded labs included
 unit: ## the tests that bring no lab up: seconds
 	$(GO) test -short ./...
 
+.PHONY: images-test
+images-test: ## make the node image and look into it; needs Docker and mmdebstrap, 20 minutes the first time
+	$(GO) test -tags docker -run 'TestNodeImage|TestSaveAndLoad' -count 1 -timeout 40m -v ./fixtures/images
+
 .PHONY: e2e
 e2e: build ## run TOPOLOGY, reports in REPORTS
 	bin/atoll run $(TOPOLOGY) --reports $(REPORTS)

@@ -166,7 +166,7 @@ func examineImages(ctx context.Context, plan *sim.Plan) (out []finding) {
 	}
 	for _, n := range needs {
 		f := finding{What: "image " + n.Ref, Why: "containers are made from it", Mend: "docker pull " + n.Ref}
-		from, err := maker.Have(ctx, n)
+		_, from, err := maker.Have(ctx, n)
 		switch {
 		case err != nil:
 			f.Seen = err.Error()

@@ -80,10 +80,11 @@ asking a registry: from the engine, from a loaded archive, or made here.`,
 			}
 			var out []images.Bundled
 			for _, n := range needs {
-				from, err := m.Have(cmd.Context(), n)
+				ref, from, err := m.Have(cmd.Context(), n)
 				if err != nil {
 					return invalidError(err)
 				}
+				n.Ref = ref
 				out = append(out, images.Bundled{Need: n, Source: from})
 			}
 			return a.printImages(out)
