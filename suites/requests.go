@@ -37,10 +37,13 @@ type sender struct {
 const parallel = 10
 
 // send makes n requests, up to 10 at a time, each of which may take as long
-// as limit. Requests that fail are replies too; an error means that the pod
-// could not be asked.
+// as limit. The first of them start together, when everything that sends is
+// running: starting a process in a container takes a machine longer than many
+// a request, and is not what they measure. Requests that fail are replies too;
+// an error means that the pod could not be asked.
 func (f *sender) send(ctx context.Context, url string, n int, limit time.Duration) ([]reply, error) {
 	workers := min(parallel, n)
+	start := newStartLine(workers)
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex
@@ -53,7 +56,7 @@ func (f *sender) send(ctx context.Context, url string, n int, limit time.Duratio
 			count++
 		}
 		wg.Go(func() {
-			got, err := f.sendOneByOne(ctx, url, count, limit)
+			got, err := f.sendOneByOne(ctx, url, count, limit, start)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, got...)
@@ -69,14 +72,16 @@ func (f *sender) send(ctx context.Context, url string, n int, limit time.Duratio
 	return all, nil
 }
 
-func (f *sender) sendOneByOne(ctx context.Context, url string, n int, limit time.Duration) ([]reply, error) {
+func (f *sender) sendOneByOne(ctx context.Context, url string, n int, limit time.Duration, start *startLine) ([]reply, error) {
+	at := start.starter()
+	defer at.arrive() // at the latest: the others don't wait for one that failed
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(n)*(limit+time.Second)+10*time.Second)
 	defer cancel()
-	var stdout, stderr bytes.Buffer
+	var stdout bytes.Buffer
 	err := lab.Exec(ctx, f.cluster.cfg, lab.ExecOptions{
 		Namespace: f.namespace, Pod: f.pod, Container: f.container,
 		Command: []string{"sh", "-c", script(url, n, limit)},
-		Stdout:  &stdout, Stderr: &stderr,
+		Stdin:   at, Stdout: &stdout, Stderr: at,
 	})
 	// The script's own exit code is that of its last request, which has its reply.
 	var exit *lab.ExitError
@@ -85,7 +90,7 @@ func (f *sender) sendOneByOne(ctx context.Context, url string, n int, limit time
 	}
 	replies := parseReplies(stdout.Bytes())
 	if len(replies) != n {
-		return replies, fmt.Errorf("%d of %d requests reported: %s", len(replies), n, firstLine(stderr.String()))
+		return replies, fmt.Errorf("%d of %d requests reported: %s", len(replies), n, firstLine(at.said()))
 	}
 	return replies, nil
 }
@@ -93,10 +98,10 @@ func (f *sender) sendOneByOne(ctx context.Context, url string, n int, limit time
 // marker precedes each request's figures on a line of its own.
 const marker = "@@atoll "
 
-// script is a loop of curl, one process per request. Every request reports,
-// the failed ones too.
+// script is a loop of curl, one process per request, which says that it is
+// there and waits for a line. Every request reports, the failed ones too.
 func script(url string, n int, limit time.Duration) string {
-	return fmt.Sprintf(`i=0; while [ $i -lt %d ]; do curl -sS -m %.1f -w '\n%s%%{http_code} %%{time_total}\n' %s 2>&1; i=$((i+1)); done`,
+	return fmt.Sprintf(`echo `+readyWord+` >&2; read go; i=0; while [ $i -lt %d ]; do curl -sS -m %.1f -w '\n%s%%{http_code} %%{time_total}\n' %s 2>&1; i=$((i+1)); done`,
 		n, limit.Seconds(), marker, quote(url))
 }
 

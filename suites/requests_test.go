@@ -1,6 +1,8 @@
 package suites
 
 import (
+	"fmt"
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -49,18 +51,51 @@ func TestScriptRunsInARealShell(t *testing.T) {
 	}
 	const url = `http://hello:5000/?a='b'&c=$(exit 3)`
 	curl := "curl() { printf '%s\\n@@atoll 200 0.5\\n' \"$6\"; }\n"
-	out, err := exec.Command(sh, "-c", curl+script(url, 3, 2*time.Second)).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+	start := newStartLine(2)
+	r, other := start.starter(), start.starter()
+	var out strings.Builder
+	cmd := exec.CommandContext(t.Context(), sh, "-c", curl+script(url, 3, 2*time.Second))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = r, &out, r
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	replies := parseReplies(out)
-	if len(replies) != 3 {
-		t.Fatalf("%d replies in %s", len(replies), out)
+	other.arrive()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, r.said())
+	}
+	replies := parseReplies([]byte(out.String()))
+	if len(replies) != 3 || r.said() != "" {
+		t.Fatalf("%d replies in %s; it complains: %q", len(replies), out.String(), r.said())
 	}
 	for _, r := range replies {
 		if r.body != url {
 			t.Errorf("curl was asked for %q, want %q", r.body, url)
 		}
+	}
+}
+
+func TestStartersStartTogether(t *testing.T) {
+	start := newStartLine(3)
+	first, second, third := start.starter(), start.starter(), start.starter()
+	said := make(chan string, 1)
+	go func() {
+		line, _ := io.ReadAll(first)
+		said <- string(line)
+	}()
+	fmt.Fprint(first, "rea")
+	fmt.Fprint(first, "dy\nsh: not so good\n")
+	second.arrive() // it could not be started
+	select {
+	case <-start.shot:
+		t.Fatal("started without the third")
+	default:
+	}
+	fmt.Fprint(third, "ready\n")
+	if got := <-said; got != "\n" {
+		t.Errorf("the start is %q, want a line", got)
+	}
+	if got := first.said(); got != "sh: not so good\n" {
+		t.Errorf("complaints: %q", got)
 	}
 }
 
