@@ -25,6 +25,13 @@ test: binaries ## every test, the embedded labs included
 	cd examples/e2e-framework && $(GO) test -timeout 10m ./...
 	cd examples/ginkgo && $(GO) test -timeout 10m ./...
 
+.PHONY: kind
+kind: ## the kind provider's tests and two-clusters on it: needs a Docker Engine
+	ATOLL_TEST_KIND=1 $(GO) test -timeout 20m ./fixtures/kind/...
+	CGO_ENABLED=0 $(GO) build -o bin/atoll ./cmd/atoll
+	bin/atoll doctor --provider kind two-clusters
+	bin/atoll run two-clusters --provider kind --reports $(REPORTS)/kind
+
 .PHONY: unit
 unit: ## the tests that bring no lab up: seconds
 	$(GO) test -short ./...

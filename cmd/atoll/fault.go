@@ -52,6 +52,8 @@ func (a *app) faultCmd() *cobra.Command {
 	add("start-node CLUSTER/NODE", "Undo stop-node", cobra.ExactArgs(1), true, node)
 	add("stop-control-plane CLUSTER", "Kill a cluster's control plane", cobra.ExactArgs(1), false, cluster)
 	add("start-control-plane CLUSTER", "Undo stop-control-plane", cobra.ExactArgs(1), true, cluster)
+	cmd.AddCommand(a.wholeClusterCmd("stop-cluster CLUSTER", "Cut the power of all of a cluster's nodes", &name, false),
+		a.wholeClusterCmd("start-cluster CLUSTER", "Undo stop-cluster, and stop-node for each of its nodes", &name, true))
 
 	cmd.AddCommand(&cobra.Command{
 		Use:   "heal [CLUSTER [CLUSTER]]",
@@ -72,6 +74,39 @@ func (a *app) faultCmd() *cobra.Command {
 		},
 	})
 	return cmd
+}
+
+// wholeClusterCmd stops or starts every node of a cluster at once.
+func (a *app) wholeClusterCmd(use, short string, name *string, remove bool) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			b, _, err := open(cmd.Context(), []string{*name})
+			if err != nil {
+				return err
+			}
+			if err := known(b, lab.Fault{Kind: lab.StopNode, Cluster: args[0]}); err != nil {
+				return usageError(err)
+			}
+			st, err := b.State(cmd.Context())
+			if err != nil {
+				return invalidError(err)
+			}
+			faults := slices.DeleteFunc(st.Faults, func(f lab.Fault) bool { return f.Kind == lab.StopNode && f.Cluster == args[0] })
+			if !remove {
+				for _, n := range b.Plan().Cluster(args[0]).Nodes {
+					faults = append(faults, lab.Fault{Kind: lab.StopNode, Cluster: args[0], Node: n.Name})
+				}
+			}
+			if err := b.Apply(cmd.Context(), faults); err != nil {
+				return invalidError(err)
+			}
+			if remove {
+				return a.printf("cluster %s runs\n", args[0])
+			}
+			return a.printf("cluster %s is stopped\n", args[0])
+		},
+	}
 }
 
 func (a *app) changeFault(cmd *cobra.Command, name string, f lab.Fault, remove bool) error {
