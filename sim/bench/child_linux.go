@@ -129,6 +129,10 @@ func (c *child) call(ctx context.Context, method string, args, reply any) error 
 	case errors.As(err, &refused):
 		return fmt.Errorf("%s: %s: %w", c.role, method, err)
 	default:
+		select { // its last words come with its end
+		case <-c.ended:
+		case <-ctx.Done():
+		}
 		return fmt.Errorf("%s: %s: the process ended: %w; it said: %q", c.role, method, err, c.stderr.String())
 	}
 }
