@@ -13,7 +13,7 @@ import (
 type netemDriver struct {
 	driver *netem.Driver
 	stop   context.CancelFunc
-	ended  chan error
+	ended  chan struct{}
 }
 
 func openNetem(ctx context.Context, bed *bed, _ Options) (driver, string, error) {
@@ -29,8 +29,11 @@ func openNetem(ctx context.Context, bed *bed, _ Options) (driver, string, error)
 		return nil, "", err
 	}
 	ctx, stop := context.WithCancel(ctx)
-	n := &netemDriver{driver: d, stop: stop, ended: make(chan error, 1)}
-	go func() { n.ended <- d.Run(ctx) }()
+	n := &netemDriver{driver: d, stop: stop, ended: make(chan struct{})}
+	go func() {
+		defer close(n.ended)
+		_ = d.Run(ctx) // what it could not do is missed by who measures
+	}()
 	return n, "sch_netem behind nftables", nil
 }
 
