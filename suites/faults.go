@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -76,7 +75,7 @@ func (s *scenario) inject(ctx context.Context, f lab.Fault) (time.Time, error) {
 	if err := s.faults.inject(ctx, f); err != nil {
 		return at, err
 	}
-	s.rec.fault(at, lane(f), f.String())
+	s.rec.fault(at, f.Subject(), f.String())
 	return at, nil
 }
 
@@ -86,7 +85,7 @@ func (s *scenario) heal(ctx context.Context, f lab.Fault) (time.Time, error) {
 	if err := s.faults.heal(ctx, f); err != nil {
 		return at, err
 	}
-	s.rec.fault(at, lane(f), "healed: "+f.String())
+	s.rec.fault(at, f.Subject(), "healed: "+f.String())
 	return at, nil
 }
 
@@ -96,15 +95,4 @@ func (s *scenario) breakWorld(ctx context.Context, f lab.Fault) error {
 	s.rec.inverted(f.String())
 	_, err := s.inject(ctx, f)
 	return err
-}
-
-// lane is where a fault stands on the timeline.
-func lane(f lab.Fault) string {
-	switch {
-	case f.Node != "":
-		return f.Cluster + "/" + f.Node
-	case f.Cluster != "":
-		return f.Cluster
-	}
-	return strings.Join(f.Between, "↔")
 }

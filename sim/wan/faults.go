@@ -1,6 +1,7 @@
 package wan
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -72,6 +73,129 @@ func (p *Policy) At(now time.Time) Policy {
 				break
 			}
 			q.Links[i].LinkModel = c.LinkModel
+		}
+	}
+	return q
+}
+
+// RoutesTo returns the destinations of the entries in a cluster's route table
+// that lead to another cluster, through their peering or through a transit
+// cluster, in the order of the policy. A peering that lists no routes stands
+// for one entry for each range of its two clusters.
+func (p *Policy) RoutesTo(from, to string) []netip.Prefix {
+	q := p.withEntries(from, to)
+	var out []netip.Prefix
+	for _, r := range q.Routes {
+		if r.From == from && q.leadsTo(r, to) {
+			out = append(out, r.To)
+		}
+	}
+	return out
+}
+
+// WithoutRoute returns a copy in which a cluster's route table has lost the
+// entries that RoutesTo lists: all of them, or where destination is valid that
+// one. Other entries stay, those of the other direction as well.
+func (p *Policy) WithoutRoute(from, to string, destination netip.Prefix) Policy {
+	q := p.withEntries(from, to)
+	q.Routes = slices.DeleteFunc(q.Routes, func(r Route) bool {
+		return r.From == from && q.leadsTo(r, to) && (!destination.IsValid() || r.To == destination)
+	})
+	return q
+}
+
+// withEntries returns a copy in which the peering of two clusters, if they
+// have one, lists its routes.
+func (p *Policy) withEntries(a, b string) Policy {
+	q := *p
+	q.Routes, q.Peerings = slices.Clone(p.Routes), slices.Clone(p.Peerings)
+	for i, pe := range q.Peerings {
+		if !(pe.A == a && pe.B == b || pe.A == b && pe.B == a) || pe.Routed {
+			continue
+		}
+		q.Peerings[i].Routed = true
+		listed := slices.ContainsFunc(q.Routes, func(r Route) bool {
+			return r.Peering == [2]string{pe.A, pe.B} || r.Peering == [2]string{pe.B, pe.A}
+		})
+		if listed {
+			continue
+		}
+		for _, way := range [][2]string{{pe.A, pe.B}, {pe.B, pe.A}} {
+			for _, to := range q.ranges(way[1]) {
+				q.Routes = append(q.Routes, Route{From: way[0], Peering: [2]string{pe.A, pe.B}, To: to})
+			}
+		}
+	}
+	return q
+}
+
+// ranges are the prefixes of a cluster.
+func (p *Policy) ranges(cluster string) (out []netip.Prefix) {
+	for _, s := range p.Sites {
+		if s.Cluster == cluster {
+			for _, prefix := range s.Prefixes {
+				out = append(out, prefix.Masked())
+			}
+		}
+	}
+	return out
+}
+
+func (p *Policy) leadsTo(r Route, cluster string) bool {
+	return slices.ContainsFunc(p.ranges(cluster), r.To.Overlaps)
+}
+
+// Admitted returns what the rules list for an ordered pair of clusters; named
+// is false for one that no rule names, and which is open.
+func (p *Policy) Admitted(from, to string) (ports []Port, named bool) {
+	for _, r := range p.Rules {
+		if r.From == from && r.To == to {
+			ports, named = append(ports, r.Ports...), true
+		}
+	}
+	return ports, named
+}
+
+// WithRulesClosed returns a copy in which the rules admit these ports no more
+// from one cluster to another; without ports, nothing at all, even if no rule
+// names the two. Flows that were admitted go on.
+func (p *Policy) WithRulesClosed(from, to string, ports []Port) Policy {
+	q := *p
+	q.Rules = nil
+	left := Rule{From: from, To: to}
+	for _, r := range p.Rules {
+		switch {
+		case r.From != from || r.To != to:
+			q.Rules = append(q.Rules, r)
+		case len(ports) > 0:
+			for _, port := range r.Ports {
+				if !slices.Contains(ports, port) {
+					left.Ports = append(left.Ports, port)
+				}
+			}
+		}
+	}
+	q.Rules = append(q.Rules, left)
+	return q
+}
+
+// WithLink returns a copy in which one direction between two regions is
+// changed, now and whenever its schedule changes it. With twice the same
+// region it is the link between that region's clusters.
+func (p *Policy) WithLink(from, to string, change func(*LinkModel)) Policy {
+	q := *p
+	q.Links = slices.Clone(p.Links)
+	if from == to && !slices.ContainsFunc(q.Links, func(l Link) bool { return l.From == from && l.To == to }) {
+		q.Links = append(q.Links, Link{From: from, To: to, LinkModel: LinkModel{OneWay: ImplicitOneWay}})
+	}
+	for i, l := range q.Links {
+		if l.From != from || l.To != to {
+			continue
+		}
+		change(&q.Links[i].LinkModel)
+		q.Links[i].Schedule = slices.Clone(l.Schedule)
+		for j := range l.Schedule {
+			change(&q.Links[i].Schedule[j].LinkModel)
 		}
 	}
 	return q

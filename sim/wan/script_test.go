@@ -16,7 +16,9 @@ import (
 //
 //	policy     makes an engine (the input: site, link, peer, route, rule, probes)
 //	swap       puts another policy in force
-//	partition, isolate, link-down   put the policy in force with a fault
+//	partition, isolate, link-down, no-route, close-rules, slow-link
+//	           put the policy in force with a fault; heal takes it away
+//	routes-to  lists the entries that lead from a cluster to another
 //	send       sends packets: [+DELAY] PROTOCOL SRC > DST [flags…]
 //	ask        asks the compiled policy: reach FROM TO PORT, rtt FROM TO, path SRC DST, site ADDR
 //	counters, pairs
@@ -58,6 +60,24 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return s.put(s.p.WithIsolated(args[0]), false)
 	case "link-down":
 		return s.put(s.p.WithLinkDown(args[0], args[1]), false)
+	case "no-route":
+		var destination netip.Prefix
+		if len(args) > 2 {
+			destination = netip.MustParsePrefix(args[2])
+		}
+		return s.try(s.p.WithoutRoute(args[0], args[1], destination))
+	case "close-rules":
+		var ports []Port
+		for _, a := range args[2:] {
+			ports = append(ports, mustPort(a))
+		}
+		return s.try(s.p.WithRulesClosed(args[0], args[1], ports))
+	case "slow-link":
+		return s.try(s.p.WithLink(args[0], args[1], func(m *LinkModel) { m.OneWay *= 2 }))
+	case "heal":
+		return s.try(s.p)
+	case "routes-to":
+		return fmt.Sprintln(s.p.RoutesTo(args[0], args[1]))
 	case "send":
 		return lines(s.send)
 	case "ask":
@@ -89,6 +109,14 @@ func (s *script) put(p Policy, anew bool) string {
 	}
 	if anew || len(p.Sites) > 0 {
 		s.p = p
+	}
+	return "ok\n"
+}
+
+// try puts a policy in force and keeps the one that it was made of.
+func (s *script) try(p Policy) string {
+	if err := s.e.Swap(p); err != nil {
+		return err.Error() + "\n"
 	}
 	return "ok\n"
 }

@@ -70,8 +70,8 @@ func (p *Policy) Compile() (*Table, error) {
 	t.implicitLinks()
 	for _, pe := range p.Peerings {
 		a, b := t.byName[pe.A], t.byName[pe.B]
-		t.peerings[pair{a, b}] = peering{down: pe.Down}
-		t.peerings[pair{b, a}] = peering{down: pe.Down}
+		t.peerings[pair{a, b}] = peering{down: pe.Down, routed: pe.Routed}
+		t.peerings[pair{b, a}] = peering{down: pe.Down, routed: pe.Routed}
 	}
 	t.compileRoutes(p.Routes)
 	for _, r := range p.Rules {

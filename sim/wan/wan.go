@@ -110,6 +110,9 @@ func (l LossModel) Ratio() float64 {
 type Peering struct {
 	A, B string
 	Down bool `json:",omitempty"`
+	// Routed says that only what Routes list passes, even where they list
+	// nothing.
+	Routed bool `json:",omitempty"`
 }
 
 // Route is an entry of a cluster's route table: From sends what is meant for
