@@ -5,6 +5,7 @@ REPORTS   ?= reports-out
 # Packages whose tests bring labs up: one after another, for they measure.
 LABS      := ./fixtures/embedded ./fixtures/stack/admin ./fixtures/stack/mesh ./suites
 TOPOLOGY  ?= topologies/three-regions.yaml
+CROSS     ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .PHONY: help
 help: ## list the targets
@@ -63,7 +64,7 @@ lint: ## vet, format, golangci-lint
 
 .PHONY: cross
 cross: ## compile for every system and processor we support
-	@for t in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
+	@for t in $(CROSS); do \
 	  echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/atoll || exit 1; done
 
 .PHONY: generate

@@ -47,10 +47,12 @@ func Write(dir string, r *suites.Result, bundle string) error {
 }
 
 // WriteJSON writes a result as JSON. Durations are nanoseconds.
-func WriteJSON(w io.Writer, r *suites.Result) error {
+func WriteJSON(w io.Writer, r *suites.Result) error { return writeIndented(w, r) }
+
+func writeIndented(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	return enc.Encode(r)
+	return enc.Encode(v)
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {

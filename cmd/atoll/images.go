@@ -23,7 +23,7 @@ func (a *app) imagesCmd() *cobra.Command {
 		Long: `Get the container images that a lab on kind needs: the official ones where a
 registry answers, else made here from Debian packages and Go modules.`,
 	}
-	cmd.AddCommand(a.imagesBuildCmd(), a.imagesListCmd(), a.imagesSaveCmd(), a.imagesLoadCmd())
+	cmd.AddCommand(a.imagesBuildCmd(), a.imagesGetCmd(), a.imagesListCmd(), a.imagesSaveCmd(), a.imagesLoadCmd())
 	return cmd
 }
 
@@ -58,6 +58,29 @@ workloads. What did not change since the last time is not made again.`,
 			}
 			node := images.Bundled{Need: images.Need{Ref: ref, Node: binaries.Default, For: []string{"nodes"}}, Source: images.FromHere}
 			return a.printImages(append([]images.Bundled{node}, b.Images...))
+		},
+	}
+}
+
+func (a *app) imagesGetCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "get FILE",
+		Short: "Get what a topology needs on kind, as up and run would: pulled where a registry answers, else made here",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			needs, err := a.needs(args[0])
+			if err != nil {
+				return err
+			}
+			m, err := a.maker(cmd.Context(), images.Config{})
+			if err != nil {
+				return invalidError(err)
+			}
+			got, err := m.Get(cmd.Context(), needs)
+			if err != nil {
+				return invalidError(err)
+			}
+			return a.printImages(got)
 		},
 	}
 }

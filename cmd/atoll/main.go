@@ -96,7 +96,7 @@ Exit codes: 0 all passed, 1 a scenario failed, 2 bad input, 3 the lab itself fai
 		a.doctorCmd(), a.benchCmd(), a.binariesCmd(), a.imagesCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(), a.insideCmd(),
 	)
 	for _, cmd := range append(root.Commands(), root) {
-		if cmd.HasSubCommands() {
+		if cmd.HasSubCommands() && cmd.RunE == nil {
 			needsVerb(cmd)
 		}
 	}

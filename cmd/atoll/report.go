@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,6 +36,54 @@ func (a *app) reportCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&dir, "reports", "", "write junit.xml, results.json and report.html to this folder")
+	cmd.AddCommand(a.reportCompareCmd())
+	return cmd
+}
+
+func (a *app) reportCompareCmd() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "compare RESULTS RESULTS",
+		Short: "Hold two runs of one topology against each other: each value beside its prediction",
+		Long: `Hold two runs of one topology against each other, of two providers for example:
+each scenario, check and link, what was predicted of it and what each run saw.
+RESULTS is a results.json or the folder it is in.
+
+Exit code 0: nothing differs. 1: something does, and is named: a scenario ended
+otherwise, a value is as predicted in one run only, or the plans predict
+otherwise. 2: these are no two runs of one topology. 3: the harness failed in
+one of them.`,
+		Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var runs [2]*suites.Result
+			for i := range runs {
+				var err error
+				if runs[i], err = readResult(args[i]); err != nil {
+					return usageError(err)
+				}
+			}
+			c, err := reports.Compare(runs[0], runs[1])
+			if err != nil {
+				return usageError(err)
+			}
+			if dir != "" {
+				if err := reports.WriteComparison(dir, c); err != nil {
+					return err
+				}
+			}
+			if err := a.print(c, func() error { return c.Text(a.stdout) }); err != nil {
+				return err
+			}
+			switch {
+			case c.Invalid() != "":
+				return &codedError{code: exitInvalid, silent: true, err: errors.New(c.Invalid())}
+			case !c.Good():
+				return &codedError{code: exitFailed, silent: true, err: errors.New(c.Headline())}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "reports", "", "write comparison.json and comparison.html to this folder")
 	return cmd
 }
 

@@ -22,11 +22,16 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	result, err := filepath.Abs("../../reports/testdata/result.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("ATOLL_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv("LIBRARY", library)
+			e.Setenv("RESULT", result)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "wired-lab": wiredLab},
