@@ -5,6 +5,10 @@ REPORTS   ?= reports-out
 # Packages whose tests bring labs up: one after another, for they measure.
 LABS      := ./fixtures/embedded ./fixtures/stack/admin ./fixtures/stack/mesh ./suites
 TOPOLOGY  ?= topologies/three-regions.yaml
+# Of the matrix: topologies, versions of Kubernetes, providers.
+MATRIX    ?= two-clusters three-regions
+VERSIONS  ?= v1.36.3,v1.35.0
+PROVIDERS ?= embedded,kind
 CROSS     ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 .PHONY: help
@@ -32,6 +36,11 @@ kind: ## the kind provider's tests and two-clusters on it: needs a Docker Engine
 	CGO_ENABLED=0 $(GO) build -o bin/atoll ./cmd/atoll
 	bin/atoll doctor --provider kind two-clusters
 	bin/atoll run two-clusters --provider kind --reports $(REPORTS)/kind
+
+.PHONY: matrix
+matrix: ## the library's topologies × VERSIONS × PROVIDERS: needs a Docker Engine for kind
+	CGO_ENABLED=0 $(GO) build -o bin/atoll ./cmd/atoll
+	bin/atoll matrix $(MATRIX) --kubernetes $(VERSIONS) --provider $(PROVIDERS) --reports $(REPORTS)
 
 .PHONY: unit
 unit: ## the tests that bring no lab up: seconds

@@ -65,6 +65,12 @@ type (
 // is a success.
 func WriteJUnit(w io.Writer, r *suites.Result) error {
 	root := junitSuites{Name: "atoll " + r.Topology, Time: seconds(r.Elapsed)}
+	root.add(junitSuitesOf(r))
+	return writeXML(w, root)
+}
+
+// junitSuitesOf are a result's: the harness first.
+func junitSuitesOf(r *suites.Result) []*junitSuite {
 	harness := junitSuite{Name: "harness", Timestamp: stamp(r.Started), Properties: junitProperties(r)}
 	harness.add(harnessCase(r))
 	all := []*junitSuite{&harness}
@@ -80,7 +86,12 @@ func WriteJUnit(w io.Writer, r *suites.Result) error {
 		s.elapsed += sc.Elapsed
 		s.add(scenarioCase(r, sc))
 	}
-	for _, s := range all {
+	return all
+}
+
+// add counts suites and takes them in.
+func (root *junitSuites) add(list []*junitSuite) {
+	for _, s := range list {
 		s.Time = seconds(s.elapsed)
 		root.Tests += s.Tests
 		root.Failures += s.Failures
@@ -88,6 +99,9 @@ func WriteJUnit(w io.Writer, r *suites.Result) error {
 		root.Skipped += s.Skipped
 		root.Suites = append(root.Suites, *s)
 	}
+}
+
+func writeXML(w io.Writer, root junitSuites) error {
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ func (a *app) benchCmd() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure what this machine makes of atoll",
 	}
-	cmd.AddCommand(a.benchWANCmd())
+	cmd.AddCommand(a.benchWANCmd(), a.benchKindCmd())
 	return cmd
 }
 

@@ -23,7 +23,7 @@ func (a *app) imagesCmd() *cobra.Command {
 		Long: `Get the container images that a lab on kind needs: the official ones where a
 registry answers, else made here from Debian packages and Go modules.`,
 	}
-	cmd.AddCommand(a.imagesBuildCmd(), a.imagesGetCmd(), a.imagesListCmd(), a.imagesSaveCmd(), a.imagesLoadCmd())
+	cmd.AddCommand(a.imagesBuildCmd(), a.imagesGetCmd(), a.imagesListCmd(), a.imagesSaveCmd(), a.imagesLoadCmd(), a.imagesPruneCmd())
 	return cmd
 }
 
@@ -183,6 +183,59 @@ func (a *app) imagesLoadCmd() *cobra.Command {
 			return a.print(names, func() error { return a.printf("%s\n", strings.Join(names, "\n")) })
 		},
 	}
+}
+
+func (a *app) imagesPruneCmd() *cobra.Command {
+	var o images.PruneOptions
+	cmd := &cobra.Command{
+		Use:   "prune",
+		Short: "Remove what atoll made that no lab will use again: images of other builds, their layers and programs",
+		Long: `Remove what atoll made that no lab will use again: images of other versions or
+builds in the engine, and in the cache the layers and programs that they were
+made from. What a container uses stays, and so does what images load brought.`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			self, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			m, err := images.New(images.Config{Progress: a.line, Binary: images.Ready(self)})
+			if err != nil {
+				return invalidError(err)
+			}
+			gone, err := m.Prune(cmd.Context(), o)
+			if err != nil {
+				return invalidError(err)
+			}
+			return a.print(gone, func() error { return a.printPruned(gone, o.DryRun) })
+		},
+	}
+	cmd.Flags().BoolVar(&o.All, "all", false, "also what this build would use: the next lab on kind makes it again")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "only say what would go")
+	return cmd
+}
+
+func (a *app) printPruned(gone []images.Pruned, dry bool) error {
+	var sum int64
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	for _, p := range gone {
+		sum += p.Bytes
+		why := p.Why
+		if p.Kept != "" {
+			why += "; it stays: " + p.Kept
+		}
+		if p.Bytes > 0 || p.Kept != "" {
+			fmt.Fprintf(w, "%s\t%d MiB\t%s\n", p.What, p.Bytes>>20, why)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	verb := "removed"
+	if dry {
+		verb = "would be removed"
+	}
+	return a.printf("%d MiB %s\n", sum>>20, verb)
 }
 
 // needs are those of a topology file, or one of the library.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -25,12 +26,28 @@ import (
 type planFlags struct {
 	seed   uint64
 	timers string
+	// kubernetes is the version of every cluster, if not the file's own.
+	kubernetes string
 }
 
 func (f *planFlags) add(flags *pflag.FlagSet) {
 	flags.Uint64Var(&f.seed, "seed", 0, "fixes every random choice; 0 draws one and prints it")
 	flags.StringVar(&f.timers, "timers", "", "short or default; overrides the file's")
+	flags.StringVar(&f.kubernetes, "kubernetes", "", "the version of every cluster, such as v1.36.3; overrides the file's")
 }
+
+// args are the flags that ask for the same plan again, but for the seed.
+func (f *planFlags) args() (args []string) {
+	if f.timers != "" {
+		args = append(args, "--timers", f.timers)
+	}
+	if f.kubernetes != "" {
+		args = append(args, "--kubernetes", f.kubernetes)
+	}
+	return args
+}
+
+var kubernetesVersion = regexp.MustCompile(`^v1\.[0-9]{1,2}\.[0-9]{1,2}$`)
 
 // plan loads a topology file and plans it. Every error is bad input.
 func (f *planFlags) plan(file string) (*sim.Plan, error) {
@@ -48,6 +65,15 @@ func (f *planFlags) planOf(t *topologies.Topology) (*sim.Plan, error) {
 		t.Spec.Timers = timers
 	default:
 		return nil, usageError(fmt.Errorf("--timers %s: want short or default", timers))
+	}
+	if f.kubernetes != "" {
+		if !kubernetesVersion.MatchString(f.kubernetes) {
+			return nil, usageError(fmt.Errorf("--kubernetes %s: want a version such as v1.36.3", f.kubernetes))
+		}
+		t.Spec.Kubernetes = f.kubernetes
+		for i := range t.Spec.Clusters {
+			t.Spec.Clusters[i].Kubernetes = f.kubernetes
+		}
 	}
 	seed := f.seed
 	for seed == 0 {

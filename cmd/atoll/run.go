@@ -38,9 +38,7 @@ func (a *app) runCmd() *cobra.Command {
 				return err
 			}
 			tf.command = []string{"atoll", "run", args[0], "--seed", fmt.Sprint(plan.Seed)}
-			if pf.timers != "" {
-				tf.command = append(tf.command, "--timers", pf.timers)
-			}
+			tf.command = append(tf.command, pf.args()...)
 			if prov != embedded.Name {
 				tf.command = append(tf.command, "--provider", prov)
 			}
@@ -141,12 +139,17 @@ func (a *app) events() (log *eventLog, stop func()) {
 	render, stop := a.progress()
 	log = &eventLog{}
 	log.sink = func(e lab.Event) {
-		log.mu.Lock()
-		if e.Status != lab.Progress {
-			log.kept = append(log.kept, e)
-		}
-		log.mu.Unlock()
+		log.keep(e)
 		render(e)
 	}
 	return log, stop
+}
+
+// keep is a sink that keeps what stays true.
+func (l *eventLog) keep(e lab.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.Status != lab.Progress {
+		l.kept = append(l.kept, e)
+	}
 }

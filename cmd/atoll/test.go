@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -136,51 +134,4 @@ func judge(r *suites.Result) error {
 		return silent(exitFailed, "a scenario failed")
 	}
 	return nil
-}
-
-// writeBundle collects what one needs to understand a failure in a folder
-// beside the reports, and returns the folder's name relative to them.
-func writeBundle(ctx context.Context, b backend, dir string, r *suites.Result, suiteLog string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	const name = "bundle"
-	dir = filepath.Join(dir, name)
-	if err := os.RemoveAll(dir); err != nil { // of an earlier run
-		return "", err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	var errs []error
-	write := func(file string, data []byte, err error) {
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, file), data, 0o644)
-		}
-		errs = append(errs, err)
-	}
-	plan, err := json.MarshalIndent(r.Plan, "", "  ")
-	write("plan.json", plan, err)
-	links, err := json.MarshalIndent(r.Links, "", "  ")
-	write("wan.json", links, err)
-	events, err := json.MarshalIndent(r.Events, "", "  ")
-	write("events.json", events, err)
-	log, err := os.ReadFile(suiteLog)
-	write("suites.log", log, err)
-	for i := range r.Scenarios {
-		s := &r.Scenarios[i]
-		var objects strings.Builder
-		for _, o := range s.Objects {
-			fmt.Fprintf(&objects, "---\n# %s: %s\n%s", o.Cluster, o.Name, o.YAML)
-		}
-		if objects.Len() > 0 {
-			write("objects-"+s.Name+".yaml", []byte(objects.String()), nil)
-		}
-	}
-	// The control planes' and the pods' own logs, as the provider keeps them.
-	f, err := os.Create(filepath.Join(dir, "logs.tar"))
-	if err != nil {
-		return name, errors.Join(append(errs, err)...)
-	}
-	errs = append(errs, b.Logs(ctx, f), f.Close())
-	return name, errors.Join(errs...)
 }

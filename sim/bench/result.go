@@ -80,17 +80,6 @@ type Result struct {
 	Targets []Target `json:"targets,omitempty"`
 }
 
-// Machine is where and when it was measured.
-type Machine struct {
-	Date      time.Time  `json:"date"`
-	CPU       string     `json:"cpu"`
-	Cores     int        `json:"cores"`
-	Kernel    string     `json:"kernel"`
-	Go        string     `json:"go"`
-	LoadStart [3]float64 `json:"loadStart"` // averages over 1, 5 and 15 minutes
-	LoadEnd   [3]float64 `json:"loadEnd"`
-}
-
 // Driver is one way across the router.
 type Driver struct {
 	Name string `json:"name"`

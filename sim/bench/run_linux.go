@@ -5,14 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/shirou/gopsutil/v4/cpu"
-	"github.com/shirou/gopsutil/v4/host"
-	"github.com/shirou/gopsutil/v4/load"
 )
 
 // lane is a driver in its bed.
@@ -33,7 +27,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err := permitted(); err != nil {
 		return nil, err
 	}
-	r := &Result{Options: o, Machine: machine(ctx)}
+	r := &Result{Options: o, Machine: Describe(ctx)}
 	var lanes []*lane
 	defer func() {
 		for _, l := range lanes {
@@ -82,7 +76,7 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	r.Metrics = s.metrics()
 	r.Targets = targets(r)
-	r.Machine.LoadEnd = loads(ctx)
+	r.Machine.LoadEnd = Loads(ctx)
 	return r, nil
 }
 
@@ -123,22 +117,4 @@ func permitted() error {
 		return fmt.Errorf("%w: /proc/sys must be writable, as it is not in an unprivileged container: %w", ErrMachine, err)
 	}
 	return nil
-}
-
-// machine describes it; what cannot be told is left out.
-func machine(ctx context.Context) Machine {
-	m := Machine{Date: time.Now().UTC().Truncate(time.Second), Cores: runtime.NumCPU(), Go: runtime.Version(), LoadStart: loads(ctx)}
-	if infos, err := cpu.InfoWithContext(ctx); err == nil && len(infos) > 0 {
-		m.CPU = infos[0].ModelName
-	}
-	m.Kernel, _ = host.KernelVersionWithContext(ctx)
-	return m
-}
-
-func loads(ctx context.Context) [3]float64 {
-	l, err := load.AvgWithContext(ctx)
-	if err != nil {
-		return [3]float64{}
-	}
-	return [3]float64{l.Load1, l.Load5, l.Load15}
 }

@@ -69,9 +69,7 @@ const labelColumns, cellColumns = 20, 15
 // Text writes the result as a table of at most 80 columns for four drivers.
 func (r *Result) Text(w io.Writer) error {
 	var b strings.Builder
-	m := r.Machine
-	fmt.Fprintf(&b, "%s\n%s, %d cores, Linux %s, %s\n", m.Date.Format("2006-01-02 15:04 UTC"), m.CPU, m.Cores, m.Kernel, m.Go)
-	fmt.Fprintf(&b, "load %.1f before, %.1f after (1 min)\n\n", m.LoadStart[0], m.LoadEnd[0])
+	fmt.Fprintln(&b, r.Machine)
 	var names []string
 	for _, d := range r.Drivers {
 		if d.Skipped != "" {
