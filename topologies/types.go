@@ -185,6 +185,7 @@ type MeshSpec struct {
 	Primary string   `json:"primary,omitempty"`                                                              // primary-remote only: the cluster with the control plane
 	Engine  Engine   `json:"engine,omitempty" jsonschema:"enum=builtin,enum=chart,enum=binaries"`            // builtin when left out
 	On      []string `json:"on,omitempty"`                                                                   // every managed cluster when left out
+	MCS     bool     `json:"mcs,omitempty"`                                                                  // multi-cluster services too: ServiceExport, ServiceImport, clusterset.local
 }
 
 // The ways a workload reaches the clusters.

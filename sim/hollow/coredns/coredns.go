@@ -6,8 +6,8 @@
 // It takes CoreDNS' command line (-conf FILE, -dns.port N) and looks in the
 // Corefile for what it can follow: the port of the server block, the zone of
 // the kubernetes plugin, the addresses of health and ready, and lameduck. It watches the
-// API server with the pod's service account and answers as [services.DNS] does;
-// there is no forwarding.
+// API server with the pod's service account and answers as [services.DNS] does.
+// Further server blocks may send a zone on to others with the plugin forward.
 package coredns
 
 import (
@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/hollow/nameserver"
 	"github.com/atoll-dev/atoll/sim/services"
 )
 
@@ -62,9 +64,12 @@ func Program(ctx context.Context, p *hollow.Process) error {
 
 	s := &server{ctx: serving, failed: make(chan error, 1)}
 	defer s.shutdown()
-	if err := s.dns(p, conf, services.NewDNS(table, conf.zone)); err != nil {
+	names := &zones{own: services.NewDNS(table, conf.zone), forwards: conf.forwards, dial: p.Dial, ctx: serving}
+	answer, err := nameserver.Listen(serving, p, conf.port, names)
+	if err != nil {
 		return err
 	}
+	s.serve("serve names", answer, stop)
 	if err := s.http(p, conf.health, "/health", func() bool { return true }); err != nil {
 		return err
 	}
@@ -97,6 +102,7 @@ func Program(ctx context.Context, p *hollow.Process) error {
 // config is what a Corefile says, as far as it is followed.
 type config struct {
 	port, zone, health, ready string
+	forwards                  []forward
 	// lameduck is how long queries are still answered after the signal to
 	// stop, while endpoints are taken out of service tables.
 	lameduck time.Duration
@@ -128,40 +134,73 @@ func configure(p *hollow.Process) (config, error) {
 	return c, c.parse(string(b))
 }
 
-// parse reads a Corefile's one server block.
+// parse reads a Corefile. The server block for everything, or else the first,
+// is the cluster's; of the others those count that send their zones on.
 func (c *config) parse(text string) error {
-	depth := 0
-	for i, line := range strings.Split(text, "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		fields := strings.Fields(line)
-		if len(fields) == 0 {
-			continue
+	blocks, err := readBlocks(text)
+	if err != nil {
+		return err
+	}
+	main := slices.IndexFunc(blocks, func(b block) bool { return slices.Contains(b.zones, ".") })
+	for i, b := range blocks {
+		if i == max(main, 0) {
+			err = c.follow(b)
+		} else {
+			err = c.sendOn(b)
 		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow reads the cluster's own server block.
+func (c *config) follow(b block) error {
+	if b.port != "" {
+		c.port = b.port
+	}
+	for _, l := range b.lines {
+		f := l.fields
+		given := len(f) > 1 && f[1] != "{"
 		switch {
-		case depth == 0:
-			if _, port, ok := strings.Cut(fields[0], ":"); ok {
-				c.port = strings.TrimSuffix(port, "{")
-			}
-		case depth == 1 && fields[0] == "kubernetes" && len(fields) > 1 && fields[1] != "{":
-			c.zone = fields[1]
-		case depth == 1 && fields[0] == "health" && len(fields) > 1 && fields[1] != "{":
-			c.health = fields[1]
-		case depth == 1 && fields[0] == "ready" && len(fields) > 1:
-			c.ready = fields[1]
-		case depth == 2 && fields[0] == "lameduck" && len(fields) > 1:
-			d, err := time.ParseDuration(fields[1])
+		case l.depth == 0 && f[0] == "kubernetes" && given:
+			c.zone = f[1]
+		case l.depth == 0 && f[0] == "health" && given:
+			c.health = f[1]
+		case l.depth == 0 && f[0] == "ready" && given:
+			c.ready = f[1]
+		case l.depth == 1 && f[0] == "lameduck" && given:
+			d, err := time.ParseDuration(f[1])
 			if err != nil || d < 0 {
-				return fmt.Errorf("corefile:%d: lameduck %q is not a duration", i+1, fields[1])
+				return fmt.Errorf("corefile:%d: lameduck %q is not a duration", l.number, f[1])
 			}
 			c.lameduck = d
 		}
-		depth += strings.Count(line, "{") - strings.Count(line, "}")
-		if depth < 0 {
-			return fmt.Errorf("corefile:%d: a closing brace too many", i+1)
-		}
 	}
-	if depth != 0 {
-		return errors.New("corefile: a closing brace is missing")
+	return nil
+}
+
+// sendOn reads another server block, for the plugin forward.
+func (c *config) sendOn(b block) error {
+	for _, l := range b.lines {
+		if l.depth > 0 || l.fields[0] != "forward" || len(l.fields) < 3 || l.fields[1] != "." {
+			continue
+		}
+		var to []string
+		for _, server := range l.fields[2:] {
+			if server == "{" {
+				break
+			}
+			addr, err := forwardAddress(server)
+			if err != nil {
+				return fmt.Errorf("corefile:%d: forward: %w", l.number, err)
+			}
+			to = append(to, addr)
+		}
+		for _, zone := range b.zones {
+			c.forwards = append(c.forwards, forward{zone: dns.CanonicalName(zone), to: to})
+		}
 	}
 	return nil
 }
@@ -229,66 +268,6 @@ func (s *server) serve(what string, f func() error, shutdown func()) {
 		default:
 		}
 	}()
-}
-
-func (s *server) dns(p *hollow.Process, c config, h dns.Handler) error {
-	pc, err := p.ListenPacket(s.ctx, "udp", ":"+c.port)
-	if err != nil {
-		return err
-	}
-	// The library's server wants sockets of the machine for UDP.
-	s.serve("dns over udp", func() error { return servePackets(pc, h) }, func() { _ = pc.Close() })
-	l, err := p.Listen(s.ctx, "tcp", ":"+c.port)
-	if err != nil {
-		return err
-	}
-	t := &dns.Server{Listener: l, Handler: h, ReadTimeout: 10 * time.Second}
-	s.serve("dns over tcp", t.ActivateAndServe, func() {
-		_ = l.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = t.ShutdownContext(ctx)
-	})
-	return nil
-}
-
-// servePackets answers DNS over UDP.
-func servePackets(pc net.PacketConn, h dns.Handler) error {
-	buf := make([]byte, 64<<10)
-	for failures := 0; ; {
-		n, from, err := pc.ReadFrom(buf)
-		if err != nil {
-			// It may be an ICMP error about an earlier answer.
-			if failures++; failures > 100 || errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			continue
-		}
-		failures = 0
-		q := new(dns.Msg)
-		if err := q.Unpack(buf[:n]); err != nil || q.Response {
-			continue
-		}
-		h.ServeDNS(&packetWriter{pc: pc, to: from}, q)
-	}
-}
-
-// packetWriter is the part of dns.ResponseWriter that the handler uses.
-type packetWriter struct {
-	dns.ResponseWriter
-	pc net.PacketConn
-	to net.Addr
-}
-
-func (w *packetWriter) RemoteAddr() net.Addr { return w.to }
-
-func (w *packetWriter) WriteMsg(m *dns.Msg) error {
-	b, err := m.Pack()
-	if err != nil {
-		return err
-	}
-	_, err = w.pc.WriteTo(b, w.to)
-	return err
 }
 
 func (s *server) http(p *hollow.Process, address, path string, ok func() bool) error {

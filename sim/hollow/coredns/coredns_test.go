@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -180,10 +181,10 @@ func TestParse(t *testing.T) {
 	if err := c.parse(corefile); err != nil {
 		t.Fatal(err)
 	}
-	if want := (config{port: "5353", zone: "Lab.Local", lameduck: 20 * time.Millisecond}); c != want {
+	if want := (config{port: "5353", zone: "Lab.Local", lameduck: 20 * time.Millisecond}); !reflect.DeepEqual(c, want) {
 		t.Errorf("got %+v, want %+v", c, want)
 	}
-	for _, bad := range []string{"}", ". {", ". {\n health {\n lameduck soon\n }\n}"} {
+	for _, bad := range []string{"}", ". {", ". {\n health {\n lameduck soon\n }\n}", ".:53 {\n}\nx.local {\n forward . here\n}"} {
 		if err := new(config).parse(bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}

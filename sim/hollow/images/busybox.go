@@ -19,7 +19,7 @@ import (
 
 // busybox are the small commands, each with the options that scripts use.
 var busybox = map[string]hollow.Program{
-	"basename": basename, "cat": cat, "cut": cut, "date": date, "dirname": dirname, "echo": echo,
+	"awk": awk, "basename": basename, "cat": cat, "cut": cut, "date": date, "dirname": dirname, "echo": echo,
 	"env": env, "false": fails, "grep": grep, "head": head, "hostname": hostname, "id": id,
 	"ls": ls, "mkdir": mkdir, "nc": netcat, "nslookup": nslookup, "printenv": printenv, "printf": printf,
 	"pwd": pwd, "rm": rm, "seq": seq, "sleep": sleepFor, "sort": sortLines, "tail": tail, "tee": tee,

@@ -40,6 +40,8 @@ func Library() hollow.Images {
 		Entrypoint: []string{"/agnhost"}, Cmd: []string{"pause"},
 		Commands: withShell(map[string]hollow.Program{"/agnhost": Agnhost, "agnhost": Agnhost, "curl": Curl}),
 	}, "registry.k8s.io/e2e-test-images/agnhost")
+	add(hollow.Image{Entrypoint: []string{"socat"}, Commands: socatImage()}, "alpine/socat")
+	add(hollow.Image{Cmd: []string{"sh"}, Commands: netshootImage()}, "nicolaka/netshoot")
 	add(coredns.Image(), "registry.k8s.io/coredns/coredns", "coredns/coredns")
 	return t
 }
@@ -62,6 +64,18 @@ func curlImage() map[string]hollow.Program {
 	all := withShell(map[string]hollow.Program{"curl": Curl})
 	image := hollow.Image{Commands: all}
 	all["/entrypoint.sh"] = entrypoint(image, "curl")
+	return all
+}
+
+func socatImage() map[string]hollow.Program {
+	all := withShell(nil)
+	all["socat"] = socatWith(all)
+	return all
+}
+
+func netshootImage() map[string]hollow.Program {
+	all := withShell(map[string]hollow.Program{"curl": Curl})
+	all["socat"], all["bash"], all["zsh"] = socatWith(all), all["sh"], all["sh"]
 	return all
 }
 

@@ -259,7 +259,10 @@ func TestSmallCommands(t *testing.T) {
 		{[]string{"nosuch"}, "", "", 127},
 		{[]string{"true"}, "", "", 0},
 		{[]string{"false"}, "", "", 1},
-		{[]string{"nslookup", "nosuch"}, "", "Server:\t\t10.96.0.10\nAddress:\t10.96.0.10:53\n\n** server can't find nosuch: NXDOMAIN\n\n", 1},
+		{[]string{"awk", "{print $1}"}, "a b c\n\n d e\n", "a\n\nd\n", 0},
+		{[]string{"awk", "-F:", "{print $NF, $1}"}, "a:b:c\n", "c a\n", 0},
+		{[]string{"awk", "-F", ",", "{ print $0 }"}, "a,b\n", "a,b\n", 0},
+		{[]string{"awk", "BEGIN {exit}"}, "", "", 2},
 	} {
 		if out, errw, code := newBox().run(t, "busybox", c.in, c.args...); out != c.out || code != c.code {
 			t.Errorf("%q: %q, exit %d (%s); want %q, exit %d", c.args, out, code, errw, c.out, c.code)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"strconv"
 	"strings"
@@ -77,37 +76,6 @@ func netcat(ctx context.Context, p *hollow.Process) error {
 	}()
 	_, err = io.Copy(p.Stdout, c)
 	return err
-}
-
-// nslookup asks the pod's resolver for the addresses of a name.
-func nslookup(ctx context.Context, p *hollow.Process) error {
-	names := operands(p.Args[1:])
-	if len(names) == 0 {
-		return exit(1, "usage: nslookup HOST")
-	}
-	server := ""
-	if data, err := fs.ReadFile(p.Files, "etc/resolv.conf"); err == nil {
-		for _, line := range strings.Split(string(data), "\n") {
-			if f := strings.Fields(line); len(f) == 2 && f[0] == "nameserver" && server == "" {
-				server = f[1]
-			}
-		}
-	}
-	fmt.Fprintf(p.Stdout, "Server:\t\t%s\nAddress:\t%s\n\n", server, net.JoinHostPort(server, "53"))
-	addrs, err := p.LookupHost(ctx, names[0])
-	var de *net.DNSError
-	switch {
-	case errors.As(err, &de) && de.IsTimeout:
-		return exit(1, ";; connection timed out; no servers could be reached")
-	case err != nil:
-		fmt.Fprintf(p.Stdout, "** server can't find %s: NXDOMAIN\n\n", names[0])
-		return &hollow.ExitError{Code: 1}
-	}
-	for _, a := range addrs {
-		fmt.Fprintf(p.Stdout, "Name:\t%s\nAddress: %s\n", names[0], a)
-	}
-	fmt.Fprintln(p.Stdout)
-	return nil
 }
 
 // netError words a connection's failure as libc does.
