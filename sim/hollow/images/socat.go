@@ -162,9 +162,7 @@ func (s *socat) connect(ctx context.Context, in io.Reader, out io.Writer) error 
 	}
 	switch s.to.kind {
 	case "SYSTEM", "EXEC":
-		c := child(s.p, []string{"sh", "-c", s.to.rest})
-		c.Stdin, c.Stdout, c.TTY = in, out, false
-		return s.commands["sh"](ctx, c)
+		return s.command(ctx, in, out)
 	case "TCP", "TCP4", "UDP", "UDP4":
 		return s.dial(ctx, strings.ToLower(strings.TrimSuffix(s.to.kind, "4")), in, out)
 	case "-", "STDIO":
@@ -173,6 +171,35 @@ func (s *socat) connect(ctx context.Context, in io.Reader, out io.Writer) error 
 		return err
 	}
 	return exit(1, "socat: address %s is not known here", s.to.kind)
+}
+
+// command runs the second address. What the caller sends is read whether or
+// not the command does: a connection that is closed with something unread is
+// reset, and the answer may be lost.
+func (s *socat) command(ctx context.Context, in io.Reader, out io.Writer) error {
+	stdin, feed := io.Pipe()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(feed, in)
+		_ = feed.Close()
+		_, _ = io.Copy(io.Discard, in)
+	}()
+	c := child(s.p, []string{"sh", "-c", s.to.rest})
+	c.Stdin, c.Stdout, c.TTY = stdin, out, false
+	err := s.commands["sh"](ctx, c)
+	_ = stdin.Close()
+	if h, ok := in.(interface{ CloseWrite() error }); ok {
+		_ = h.CloseWrite()
+		linger := time.NewTimer(socatLinger)
+		defer linger.Stop()
+		select {
+		case <-read:
+		case <-linger.C:
+		case <-ctx.Done():
+		}
+	}
+	return err
 }
 
 func (s *socat) dial(ctx context.Context, network string, in io.Reader, out io.Writer) error {
