@@ -36,19 +36,56 @@ func (s *scenario) judgeLatency(ctx context.Context, sender *sender, first tally
 	for _, c := range checks {
 		s.checkTimed(c.What, c.Expected, c.Seen, c.OK, 0)
 	}
+	home := sender.cluster.name
 	for _, c := range sortedKeys(first.took) {
-		if w := s.linkTo(sender.cluster.name, c); w.rtt > latencySlack {
-			// Handshakes take time of their own, all at once more so: it has
-			// to be nearer to three round trips than to two or four.
-			_, cold := warmAndCold(first.took[c], w.rtt)
-			if len(cold) >= coldRequests {
-				check, latency := judgeTimes(c, "cold", cold, 3*w.rtt, max(3*w.tolerance+2*latencySlack, w.rtt/2))
-				s.checkTimed(check.What, check.Expected, check.Seen, check.OK, 0)
-				s.rec.latency(latency)
-			}
+		w := s.linkTo(home, c)
+		if w.rtt <= latencySlack {
+			continue
 		}
+		_, cold := warmAndCold(first.took[c], w.rtt)
+		if len(cold) < coldRequests {
+			continue
+		}
+		check, latency, told := coldTimes(c, cold, first.took[home], w)
+		s.rec.latency(latency)
+		if !told {
+			s.rec.mark(c, "not judged: "+check.Seen)
+			continue
+		}
+		s.checkTimed(check.What, check.Expected, check.Seen, check.OK, 0)
 	}
 	return nil
+}
+
+// coldTimes judges requests that had to open their connection: three round
+// trips, not two and not a fourth. Handshakes take the machine time of their
+// own, all at once more so; how much, the slowest of the requests show that
+// went no further than home in the same burst, as many of them. Where that is
+// more than half a round trip, the two can't be told apart, and told is false.
+func coldTimes(cluster string, cold, atHome []time.Duration, w way) (check Check, l Latency, told bool) {
+	own := median(slowest(atHome, len(cold)))
+	want := 3 * w.rtt
+	slack := max(3*w.tolerance+2*latencySlack, w.rtt/2)
+	least, most := want-slack, want+min(slack+own, w.rtt)
+	m := median(cold)
+	check = Check{
+		What:     "cold request to " + cluster,
+		Expected: fmt.Sprintf("three round trips: %v to %v, %v of which it takes at home", least.Round(time.Millisecond), most.Round(time.Millisecond), own.Round(time.Millisecond)),
+		Seen:     fmt.Sprintf("median %v of %d", m.Round(100*time.Microsecond), len(cold)),
+		OK:       least <= m && m <= most,
+	}
+	l = Latency{To: cluster, Kind: "cold", Expected: want, Median: m, Max: longest(cold), Count: len(cold)}
+	if own > w.rtt/2 {
+		check.Seen += fmt.Sprintf("; at home it takes %v, more than half a round trip", own.Round(time.Millisecond))
+		return check, l, false
+	}
+	return check, l, true
+}
+
+// slowest are the n longest times, or all where there are fewer.
+func slowest(took []time.Duration, n int) []time.Duration {
+	s := slices.Sorted(slices.Values(took))
+	return s[max(0, len(s)-n):]
 }
 
 // linkTo is the way from the sender's cluster to one that answers. Within a
