@@ -155,7 +155,7 @@ func (p *Plan) policy() wan.Policy {
 			}
 		}
 	}
-	policy.Rules = rules(t.Spec.WAN.Rules)
+	policy.Rules = p.rules(t.Spec.WAN.Rules)
 	return policy
 }
 
@@ -207,22 +207,25 @@ func (p *Plan) sites() []wan.Site {
 	return sites
 }
 
-// rules writes each rule out by ordered pair of clusters, in the file's order.
-func rules(in []topologies.Rule) []wan.Rule {
+// rules writes each rule out by ordered pair of clusters, in the file's order;
+// those alike but for their ports are one.
+func (p *Plan) rules(in []topologies.Rule) []wan.Rule {
 	var out []wan.Rule
-	index := map[[2]string]int{}
 	for _, r := range in {
 		for _, from := range r.From {
 			for _, to := range r.To {
-				if from == to {
+				rule := wan.Rule{Name: r.Name}
+				rule.From, rule.Source = p.ruleEnd(from)
+				rule.To, rule.Destination = p.ruleEnd(to)
+				if rule.From == rule.To {
 					continue // within a cluster no rule applies
 				}
-				key := [2]string{from, to}
-				i, ok := index[key]
-				if !ok {
+				i := slices.IndexFunc(out, func(o wan.Rule) bool {
+					return o.Name == rule.Name && o.From == rule.From && o.To == rule.To && o.Source == rule.Source && o.Destination == rule.Destination
+				})
+				if i < 0 {
 					i = len(out)
-					index[key] = i
-					out = append(out, wan.Rule{From: from, To: to})
+					out = append(out, rule)
 				}
 				for _, port := range r.Allow {
 					if p := Port(port); !slices.Contains(out[i].Ports, p) {
@@ -233,6 +236,22 @@ func rules(in []topologies.Rule) []wan.Rule {
 		}
 	}
 	return out
+}
+
+// ruleEnd is a rule's end as the WAN engine has it.
+func (p *Plan) ruleEnd(end string) (cluster string, part netip.Prefix) {
+	cluster, name := topologies.EndOf(end)
+	c := p.Cluster(cluster)
+	switch {
+	case c == nil: // the engine says so
+	case name == "nodes":
+		part = c.NodeCIDR
+	case name == "pods":
+		part = c.PodCIDR
+	case name == "services":
+		part = c.SvcCIDR
+	}
+	return cluster, part
 }
 
 // Port is a topology's port as the WAN engine has it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -111,15 +112,33 @@ func (d *description) wan() {
 	}
 	if len(policy.Rules) > 0 {
 		d.title("RULES (all else is open)")
-		d.row("  pair", "admits")
+		named := slices.ContainsFunc(policy.Rules, func(r wan.Rule) bool { return r.Name != "" })
+		title := []any{"  pair", "admits"}
+		if named {
+			title = append(title, "name")
+		}
+		d.row(title...)
 		for _, r := range policy.Rules {
 			var ports []string
 			for _, port := range r.Ports {
 				ports = append(ports, portText(port))
 			}
-			d.row("  "+pairName(r.From, r.To), cmp.Or(strings.Join(ports, ", "), "nothing"))
+			from, to := endText(r.From, r.Source), endText(r.To, r.Destination)
+			cells := []any{"  " + pairName(from, to), cmp.Or(strings.Join(ports, ", "), "nothing")}
+			if named {
+				cells = append(cells, dash(r.Name))
+			}
+			d.row(cells...)
 		}
 	}
+}
+
+// endText is a rule's end: a cluster, or a range of it.
+func endText(cluster string, part netip.Prefix) string {
+	if !part.IsValid() {
+		return cluster
+	}
+	return cluster + " " + part.String()
 }
 
 func orDash(v time.Duration) string {

@@ -147,11 +147,26 @@ func (f *forecast) ports() []topologies.Port {
 		add(topologies.Port{Protocol: "tcp", Number: MeshPort})
 	}
 	for _, r := range spec.WAN.Rules {
+		if ofRanges(r) {
+			continue // asked from node to node, it could not be told
+		}
 		for _, p := range r.Allow {
-			add(p)
+			if p.Number != 0 || p.Protocol == "icmp" { // every port is too many to try
+				add(p)
+			}
 		}
 	}
 	return ports
+}
+
+// ofRanges tells whether a rule is for parts of clusters only.
+func ofRanges(r topologies.Rule) bool {
+	for _, end := range slices.Concat(r.From, r.To) {
+		if _, part := topologies.EndOf(end); part != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // placement goes through the steps; replicas and weights that a step leaves

@@ -88,7 +88,10 @@
 // sent through it by routes; there is no transit unless a route says via.
 //
 // Rules are stateful security lists. An ordered pair of clusters that no rule
-// names is open; one that is named admits only what its rules list.
+// names is open; one that is named admits only what its rules list. The ends of
+// a rule are clusters, or ranges of them, as a cloud's firewall has them:
+//
+//	{name: pods, from: [a/pods, b/pods], to: [a/pods, b/pods], allow: [tcp/*, udp/*, icmp]}
 //
 // # Stack, workloads, scenarios
 //

@@ -140,9 +140,13 @@ type Route struct {
 
 // Rule is a security list. An ordered pair of clusters that no rule names is
 // open; one that is named admits only what its rules list, and the replies.
+// An end is a cluster, or one of its ranges: CLUSTER/nodes, CLUSTER/pods,
+// CLUSTER/services. A rule for a range admits that range's traffic, and makes
+// the pair of clusters one that is named.
 type Rule struct {
-	From  Names  `json:"from"`            // clusters
-	To    Names  `json:"to"`              // clusters; a pair of a cluster with itself is passed over
+	Name  string `json:"name,omitempty"`  // what scenarios and faults call it; may be left out
+	From  Names  `json:"from"`            // clusters, or ranges of them
+	To    Names  `json:"to"`              // clusters, or ranges of them; a pair of a cluster with itself is passed over
 	Allow []Port `json:"allow,omitempty"` // nothing when left out
 }
 
@@ -308,7 +312,8 @@ type Rate uint64
 type Prefix struct{ netip.Prefix }
 
 // Port is a protocol and, but for icmp, a port: "tcp/6443", "udp/53", "icmp".
+// "tcp/*" is every port.
 type Port struct {
 	Protocol string
-	Number   uint16
+	Number   uint16 // 0: every port; icmp has none
 }

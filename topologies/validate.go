@@ -29,6 +29,9 @@ var reserved = []string{"hub"}
 // kubernetesVersion is what the download sites and module proxies call one.
 var kubernetesVersion = regexp.MustCompile(`^v1\.[0-9]{1,2}\.[0-9]{1,2}$`)
 
+// ruleName is what can stand on a command line.
+var ruleName = scenarioName
+
 // scenarioName is what can stand in a file's name and on a command line.
 var scenarioName = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$`)
 

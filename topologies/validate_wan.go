@@ -3,6 +3,7 @@ package topologies
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 func (v *validator) links() {
@@ -206,6 +207,9 @@ func (v *validator) missingLinks() {
 func (v *validator) rules() {
 	for i, r := range v.t.Spec.WAN.Rules {
 		path := fmt.Sprintf("spec.wan.rules[%d]", i)
+		if r.Name != "" && !ruleName.MatchString(r.Name) {
+			v.fault(path+".name", "rule %q: a name is letters, digits and dashes, at most 63 of them, the first and last no dash", abbreviate(r.Name))
+		}
 		for _, side := range []struct {
 			field string
 			names Names
@@ -215,13 +219,65 @@ func (v *validator) rules() {
 				v.fault(p, "rule %d: %s names no cluster", i+1, side.field)
 			}
 			if len(side.names) == 1 && v.lines[p+"[0]"] == 0 {
-				v.cluster(p, fmt.Sprintf("rule %d", i+1), side.names[0]) // a bare name
+				v.ruleEnd(p, fmt.Sprintf("rule %d", i+1), side.names[0]) // a bare name
 				continue
 			}
-			v.clusterSet(p, fmt.Sprintf("rule %d", i+1), side.names)
+			v.ruleEnds(p, fmt.Sprintf("rule %d", i+1), side.names)
 		}
-		if len(r.From) == 1 && slices.Equal(r.From, r.To) {
-			v.fault(path, "rule %d: from %s to itself; rules are for traffic between clusters", i+1, r.From[0])
+		if len(r.From) == 1 && len(r.To) == 1 {
+			from, _ := EndOf(r.From[0])
+			if to, _ := EndOf(r.To[0]); v.clusters[from] != nil && from == to {
+				v.fault(path, "rule %d: from %s to itself; rules are for traffic between clusters", i+1, from)
+			}
 		}
 	}
+}
+
+// EndOf parts a rule's end into its cluster and that cluster's range: "nodes",
+// "pods" or "services", or "" for all.
+func EndOf(end string) (cluster, part string) {
+	cluster, part, _ = strings.Cut(end, "/")
+	return cluster, part
+}
+
+var rangeNames = []string{"nodes", "pods", "services"}
+
+// ruleEnd checks one end of a rule.
+func (v *validator) ruleEnd(path, what, end string) bool {
+	cluster, part := EndOf(end)
+	if !v.cluster(path, what, cluster) {
+		return false
+	}
+	if strings.Contains(end, "/") && !slices.Contains(rangeNames, part) {
+		v.fault(path, "%s: cluster %s has no range %q; it has %s%s", what, cluster, abbreviate(part), join(rangeNames), didYouMean(part, rangeNames))
+		return false
+	}
+	return true
+}
+
+// ruleEnds checks a list of ends: known, and none twice.
+func (v *validator) ruleEnds(path, what string, ends []string) {
+	seen := map[string]bool{}
+	for i, end := range ends {
+		item := fmt.Sprintf("%s[%d]", path, i)
+		if v.ruleEnd(item, what, end) && seen[end] {
+			whose := "cluster"
+			if strings.Contains(end, "/") {
+				whose = "range"
+			}
+			v.fault(item, "%s: %s %s is named twice", what, whose, end)
+		}
+		seen[end] = true
+	}
+}
+
+// RuleNames returns the names of the rules, in the file's order.
+func (t *Topology) RuleNames() []string {
+	var names []string
+	for _, r := range t.Spec.WAN.Rules {
+		if r.Name != "" && !slices.Contains(names, r.Name) {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }

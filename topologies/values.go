@@ -276,6 +276,10 @@ func (p *Port) UnmarshalText(text []byte) error {
 		*p = Port{Protocol: protocol}
 		return nil
 	case "tcp", "udp":
+		if number == "*" {
+			*p = Port{Protocol: protocol}
+			return nil
+		}
 		n, err := strconv.ParseUint(number, 10, 16)
 		if err != nil || n == 0 {
 			return fmt.Errorf("%q: a port is a number from 1 to 65535, as in %s/6443", s, protocol)
@@ -288,8 +292,11 @@ func (p *Port) UnmarshalText(text []byte) error {
 
 // String is how a file writes it.
 func (p Port) String() string {
-	if p.Number == 0 {
+	switch {
+	case p.Protocol == "icmp" || p.Protocol == "":
 		return p.Protocol
+	case p.Number == 0:
+		return p.Protocol + "/*"
 	}
 	return p.Protocol + "/" + strconv.Itoa(int(p.Number))
 }

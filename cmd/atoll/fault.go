@@ -96,6 +96,8 @@ func faultVerbs() []faultVerb {
 		{use: "restore-route FROM TO [CIDR]", short: "Undo remove-route", args: cobra.RangeArgs(2, 3), undo: true, kinds: kinds(lab.RemoveRoute), fault: routes},
 		{use: "close-rules FROM TO [PORT...]", short: "Withdraw what the rules admit from a cluster to another", args: cobra.MinimumNArgs(2), kinds: kinds(lab.CloseRules), fault: rules},
 		{use: "open-rules FROM TO [PORT...]", short: "Undo close-rules", args: cobra.MinimumNArgs(2), undo: true, kinds: kinds(lab.CloseRules), fault: rules},
+		{use: "remove-rule RULE", short: "Take the security rules of a name away", args: one, kinds: kinds(lab.RemoveRule), fault: named},
+		{use: "restore-rule RULE", short: "Undo remove-rule", args: one, undo: true, kinds: kinds(lab.RemoveRule), fault: named},
 		{use: "stop-node CLUSTER/NODE", short: "Cut a node's power", args: one, kinds: kinds(lab.StopNode), fault: node},
 		{use: "start-node CLUSTER/NODE", short: "Undo stop-node", args: one, undo: true, kinds: kinds(lab.StopNode), fault: node},
 		{use: "stop-control-plane CLUSTER", short: "Kill a cluster's control plane", args: one, kinds: kinds(lab.StopControlPlane), fault: wholeCluster},
@@ -105,6 +107,10 @@ func faultVerbs() []faultVerb {
 
 func between(_ *cobra.Command, args []string) (lab.Fault, error) {
 	return lab.Fault{Between: args}, nil
+}
+
+func named(_ *cobra.Command, args []string) (lab.Fault, error) {
+	return lab.Fault{Rule: args[0]}, nil
 }
 
 func wholeCluster(_ *cobra.Command, args []string) (lab.Fault, error) {
@@ -323,6 +329,9 @@ func known(b lab.Backend, f lab.Fault) error {
 		if err := check(what, n, names); err != nil {
 			return err
 		}
+	}
+	if err := check("rule", f.Rule, plan.Topology.RuleNames()); err != nil {
+		return err
 	}
 	if err := check("cluster", f.Cluster, clusters); err != nil || f.Node == "" {
 		return err

@@ -256,6 +256,9 @@ func (t *translator) verdict(table *wan.Table, s *siteRules, to wan.Range) verdi
 	if s.cluster != to.Cluster {
 		for _, r := range t.policy.Rules {
 			if r.From == s.cluster && r.To == to.Cluster {
+				if r.Source.IsValid() || r.Destination.IsValid() {
+					t.refuse(hops[0].From, hops[0].To, fmt.Sprintf("a rule for a part of %s or %s", r.From, r.To), "rules are made for whole clusters")
+				}
 				v.ruled, v.probes = true, t.policy.Probes
 				v.rules = append(v.rules, r.Ports...)
 			}

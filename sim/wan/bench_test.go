@@ -23,7 +23,7 @@ func world(n, degree int, ruled bool) Policy {
 			p.Links = append(p.Links, Link{From: region(i), To: region(i + d), LinkModel: m}, Link{From: region(i + d), To: region(i), LinkModel: m})
 			p.Peerings = append(p.Peerings, Peering{A: name(i), B: name(i + d)})
 			if ruled {
-				p.Rules = append(p.Rules, Rule{name(i), name(i + d), []Port{{TCP, 443}}})
+				p.Rules = append(p.Rules, Rule{From: name(i), To: name(i + d), Ports: []Port{{TCP, 443}}})
 			}
 		}
 	}

@@ -239,7 +239,7 @@ func (e *Engine) admit(f *inForce, now time.Time, key pair, h *header, packet []
 	}
 	// What the rules do not speak of passes; its flow is remembered, because
 	// the other direction is ruled and must let the replies through.
-	known := e.flows.admit(now, h, packet, f.admits(key, h.protocol, h.dstPort))
+	known := e.flows.admit(now, h, packet, f.admits(key, h.src, h.dst, Port{h.protocol, h.dstPort}))
 	return known || !ruled
 }
 

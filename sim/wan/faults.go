@@ -32,6 +32,19 @@ func (p *Policy) WithIsolated(cluster string) Policy {
 	return q
 }
 
+// WithoutRule returns a copy in which the rules of a name admit nothing. The
+// pairs of clusters that they name stay ruled.
+func (p *Policy) WithoutRule(name string) Policy {
+	q := *p
+	q.Rules = slices.Clone(p.Rules)
+	for i := range q.Rules {
+		if q.Rules[i].Name == name {
+			q.Rules[i].Ports = nil
+		}
+	}
+	return q
+}
+
 // WithLinkDown returns a copy in which the link between two regions is cut,
 // in both directions. With twice the same region it is the link between that
 // region's clusters.
@@ -161,21 +174,15 @@ func (p *Policy) Admitted(from, to string) (ports []Port, named bool) {
 // names the two. Flows that were admitted go on.
 func (p *Policy) WithRulesClosed(from, to string, ports []Port) Policy {
 	q := *p
-	q.Rules = nil
-	left := Rule{From: from, To: to}
+	q.Rules = []Rule{{From: from, To: to}} // ruled, whatever becomes of the others
 	for _, r := range p.Rules {
-		switch {
-		case r.From != from || r.To != to:
-			q.Rules = append(q.Rules, r)
-		case len(ports) > 0:
-			for _, port := range r.Ports {
-				if !slices.Contains(ports, port) {
-					left.Ports = append(left.Ports, port)
-				}
-			}
+		if r.From == from && r.To == to {
+			r.Ports = slices.DeleteFunc(slices.Clone(r.Ports), func(port Port) bool {
+				return len(ports) == 0 || slices.Contains(ports, port)
+			})
 		}
+		q.Rules = append(q.Rules, r)
 	}
-	q.Rules = append(q.Rules, left)
 	return q
 }
 

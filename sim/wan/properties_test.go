@@ -241,7 +241,7 @@ func TestLongestPrefix(t *testing.T) {
 // The table of flows is bounded: a flood drops the oldest, not the engine.
 func TestFlowsAreBounded(t *testing.T) {
 	p := twoSites(LinkModel{})
-	p.Rules = []Rule{{"a", "b", []Port{{TCP, 443}}}, {From: "b", To: "a"}}
+	p.Rules = []Rule{{From: "a", To: "b", Ports: []Port{{TCP, 443}}}, {From: "b", To: "a"}}
 	e := must(t, p, 1)
 	now := epoch
 	for i := range 2 * flowShards * flowsPerShard {
@@ -277,7 +277,7 @@ func TestFlowsAreBounded(t *testing.T) {
 func TestSwapWhilePacketsFlow(t *testing.T) {
 	open := twoSites(LinkModel{OneWay: time.Millisecond, Jitter: time.Microsecond})
 	ruled := open
-	ruled.Rules = []Rule{{"a", "b", []Port{{UDP, 2}}}, {From: "b", To: "a"}}
+	ruled.Rules = []Rule{{From: "a", To: "b", Ports: []Port{{UDP, 2}}}, {From: "b", To: "a"}}
 	e := must(t, open, 1)
 	const senders, each = 4, 2000
 	var wg sync.WaitGroup

@@ -94,7 +94,7 @@ func (t *Table) Reachable(from, to string, port Port) Cause {
 	if _, cause := t.RTT(from, to); cause != Delivered {
 		return cause
 	}
-	if !t.admits(pair{t.byName[from], t.byName[to]}, port.Protocol, port.Number) {
+	if !t.Admits(from, to, port) {
 		return Denied
 	}
 	return Delivered
@@ -123,11 +123,28 @@ func (p *Policy) RTT(from, to string) (time.Duration, error) {
 }
 
 // Admits tells whether the rules let a flow from one cluster to a port of
-// another pass. Whether there is a way is another question.
+// another pass, between the first addresses of their first sites. Whether
+// there is a way is another question.
 func (t *Table) Admits(from, to string, port Port) bool {
-	a, aok := t.byName[from]
-	b, bok := t.byName[to]
-	return aok && bok && t.admits(pair{a, b}, port.Protocol, port.Number)
+	a, aok := t.addr(from)
+	b, bok := t.addr(to)
+	return aok && bok && t.AdmitsFlow(a, b, port)
+}
+
+// AdmitsFlow tells whether the rules let a flow from one address to a port of
+// another pass; within a cluster they do. Whether there is a way is another
+// question.
+func (t *Table) AdmitsFlow(src, dst netip.Addr, port Port) bool {
+	if !src.IsValid() || !dst.IsValid() {
+		return false
+	}
+	src, dst = src.Unmap(), dst.Unmap()
+	a, b := t.find(src), t.find(dst)
+	if a < 0 || b < 0 {
+		return false
+	}
+	key := t.clustersOf(a, b)
+	return key.from == key.to || t.admits(key, src, dst, port)
 }
 
 // Range is a run of addresses that are in one site, no longer prefix being in

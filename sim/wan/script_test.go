@@ -58,6 +58,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return s.put(s.p.WithPartition(args[0], args[1]), false)
 	case "isolate":
 		return s.put(s.p.WithIsolated(args[0]), false)
+	case "without-rule":
+		return s.put(s.p.WithoutRule(args[0]), false)
 	case "link-down":
 		return s.put(s.p.WithLinkDown(args[0], args[1]), false)
 	case "no-route":
@@ -291,7 +293,16 @@ func parsePolicy(text string) (Policy, error) {
 		case "rule":
 			r := Rule{From: f[1], To: f[2]}
 			for _, x := range f[3:] {
-				r.Ports = append(r.Ports, mustPort(x))
+				switch key, value, _ := strings.Cut(x, "="); key {
+				case "name":
+					r.Name = value
+				case "source":
+					r.Source = netip.MustParsePrefix(value)
+				case "destination":
+					r.Destination = netip.MustParsePrefix(value)
+				default:
+					r.Ports = append(r.Ports, mustPort(x))
+				}
 			}
 			p.Rules = append(p.Rules, r)
 		case "probes":

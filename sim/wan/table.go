@@ -15,12 +15,18 @@ type Table struct {
 	byName    map[string]int32
 	gateway   []int32 // cluster → the site where transit traffic passes through: its first
 	regions   []string
-	links     map[pair]LinkModel // by regions; the implicit ones included
-	schedules map[pair][]Change  // of the links that have one
-	order     []pair             // the links in the policy's order, then the implicit ones
-	peerings  map[pair]peering   // both directions
-	routes    map[int32][]route  // by From, longest prefix first
-	rules     map[pair][]Port
+	links     map[pair]LinkModel   // by regions; the implicit ones included
+	schedules map[pair][]Change    // of the links that have one
+	order     []pair               // the links in the policy's order, then the implicit ones
+	peerings  map[pair]peering     // both directions
+	routes    map[int32][]route    // by From, longest prefix first
+	rules     map[pair][]admission // of the pairs that are ruled
+}
+
+// admission is a rule without the names of its clusters.
+type admission struct {
+	source, destination netip.Prefix // the zero Prefix has every address
+	ports               []Port
 }
 
 // pair is two indices, of clusters or of regions; ordered.
@@ -46,7 +52,7 @@ func (p *Policy) Compile() (*Table, error) {
 	}
 	t := &Table{
 		byName: map[string]int32{}, links: map[pair]LinkModel{}, schedules: map[pair][]Change{},
-		peerings: map[pair]peering{}, routes: map[int32][]route{}, rules: map[pair][]Port{},
+		peerings: map[pair]peering{}, routes: map[int32][]route{}, rules: map[pair][]admission{},
 	}
 	regions := map[string]int32{}
 	region := func(name string) int32 {
@@ -76,10 +82,7 @@ func (p *Policy) Compile() (*Table, error) {
 	t.compileRoutes(p.Routes)
 	for _, r := range p.Rules {
 		key := pair{t.byName[r.From], t.byName[r.To]}
-		t.rules[key] = append(t.rules[key], r.Ports...)
-		if t.rules[key] == nil {
-			t.rules[key] = []Port{} // ruled, and nothing is admitted
-		}
+		t.rules[key] = append(t.rules[key], admission{r.Source, r.Destination, r.Ports})
 	}
 	return t, nil
 }
@@ -286,21 +289,26 @@ func (t *Table) linked(p *path) Cause {
 	return Delivered
 }
 
-// admits tells whether the rules let a packet to this port open a flow. An
-// ordered pair that no rule names is open.
-func (t *Table) admits(key pair, protocol uint8, port uint16) bool {
-	ports, ruled := t.rules[key]
+// admits tells whether the rules let a packet from one address to a port of
+// another open a flow. An ordered pair that no rule names is open.
+func (t *Table) admits(key pair, src, dst netip.Addr, port Port) bool {
+	rules, ruled := t.rules[key]
 	if !ruled {
 		return true
 	}
-	for _, p := range ports {
-		switch {
-		case p.Protocol == ICMP:
-			if protocol == ICMP || protocol == ICMPv6 {
+	for _, r := range rules {
+		if r.source.IsValid() && !r.source.Contains(src) || r.destination.IsValid() && !r.destination.Contains(dst) {
+			continue
+		}
+		for _, p := range r.ports {
+			switch {
+			case p.Protocol == ICMP:
+				if port.Protocol == ICMP || port.Protocol == ICMPv6 {
+					return true
+				}
+			case p.Protocol == port.Protocol && (p.Number == 0 || p.Number == port.Number):
 				return true
 			}
-		case p.Protocol == protocol && (p.Number == 0 || p.Number == port):
-			return true
 		}
 	}
 	return false

@@ -21,6 +21,11 @@ func (p *Policy) Validate() error {
 		what := fmt.Sprintf("rule %s→%s", r.From, r.To)
 		v.cluster(what, r.From)
 		v.cluster(what, r.To)
+		for _, p := range []netip.Prefix{r.Source, r.Destination} {
+			if p != (netip.Prefix{}) && (!p.IsValid() || p.Addr().Is4In6()) {
+				v.fault("%s: %v is no prefix", what, p)
+			}
+		}
 	}
 	if p.Probes.First > p.Probes.Last {
 		v.fault("probes: %d-%d is no range", p.Probes.First, p.Probes.Last)

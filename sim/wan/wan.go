@@ -128,10 +128,17 @@ type Route struct {
 	Via     string `json:",omitempty"`
 }
 
-// Rule admits Ports from one cluster to another; stateful, so replies pass.
+// Rule admits Ports from one cluster to another; stateful, so replies pass. A
+// pair of clusters that any rule names is ruled, whatever addresses the rule
+// is for.
 type Rule struct {
+	Name     string `json:",omitempty"` // may be empty; several rules may have the same
 	From, To string
-	Ports    []Port
+	// Source and Destination are the ranges of the two clusters that the rule
+	// is for; all addresses where they are the zero Prefix.
+	Source      netip.Prefix `json:",omitzero"`
+	Destination netip.Prefix `json:",omitzero"`
+	Ports       []Port
 }
 
 // Port is an IP protocol number and a destination port (0: any; ICMP has none).
