@@ -80,6 +80,22 @@ func (p *Plan) Cluster(name string) *Cluster {
 	return nil
 }
 
+// MeshNetworks is how many networks the clusters of the mesh are in; 0 without
+// a mesh. Between several there are gateways, within one pods dial each other.
+func (p *Plan) MeshNetworks() int {
+	mesh := p.Topology.Spec.Stack.Mesh
+	if mesh == nil {
+		return 0
+	}
+	networks := map[string]bool{}
+	for _, name := range mesh.On {
+		if c := p.Cluster(name); c != nil {
+			networks[c.Network] = true
+		}
+	}
+	return len(networks)
+}
+
 // Node returns the named node, or nil.
 func (c *Cluster) Node(name string) *Node {
 	for i := range c.Nodes {

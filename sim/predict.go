@@ -143,7 +143,7 @@ func (f *forecast) ports() []topologies.Port {
 	if f.plan.Hub != nil {
 		add(topologies.Port{Protocol: "tcp", Number: HubPort})
 	}
-	if spec.Stack.Mesh != nil {
+	if f.plan.MeshNetworks() > 1 {
 		add(topologies.Port{Protocol: "tcp", Number: MeshPort})
 	}
 	for _, r := range spec.WAN.Rules {

@@ -266,7 +266,7 @@ func (s *scenario) target(q question) (addr netip.AddrPort, listens bool, err er
 		return hub.Addr, true, nil
 	case port == gatewayPort && s.gateways[q.to].IsValid():
 		return netip.AddrPortFrom(s.gateways[q.to], port), true, nil
-	case port == gatewayPort && slices.Contains(meshClusters(s.plan.Topology), q.to):
+	case port == gatewayPort && s.plan.MeshNetworks() > 1 && slices.Contains(meshClusters(s.plan.Topology), q.to):
 		return addr, false, fmt.Errorf("the east-west gateway of %s has no address", q.to)
 	}
 	return netip.AddrPortFrom(c.APIServer.Addr(), port), false, nil
@@ -288,6 +288,9 @@ func parsePort(text string) (uint16, error) {
 // Services. A cluster without one has its node probed instead.
 func (s *scenario) findGateways(ctx context.Context) {
 	s.gateways = map[string]netip.Addr{}
+	if s.plan.MeshNetworks() < 2 {
+		return
+	}
 	for _, name := range meshClusters(s.plan.Topology) {
 		c, err := s.clients.cluster(name)
 		if err != nil {

@@ -1,7 +1,9 @@
 package topologies
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,6 +24,7 @@ func (t *Topology) setDefaults() {
 	s := &t.Spec
 	setDefault(&s.Kubernetes, DefaultKubernetes)
 	setDefault(&s.Timers, TimersDefault)
+	t.flatten()
 	for i := range s.Clusters {
 		s.Clusters[i].setDefaults(s.Kubernetes)
 	}
@@ -70,6 +73,28 @@ func (c *Cluster) setDefaults(kubernetes string) {
 	if controlPlanes == 0 {
 		// Last, so that what is before it keeps its index; Expand puts it first.
 		c.Nodes = append(c.Nodes, NodeGroup{Role: ControlPlane, Count: 1, Region: c.Region})
+	}
+}
+
+// flatten puts the clusters of a flat mesh that name no network into that of
+// the first.
+func (t *Topology) flatten() {
+	mesh := t.Spec.Stack.Mesh
+	if mesh == nil || mesh.Layout != Flat {
+		return
+	}
+	network := ""
+	for i := range t.Spec.Clusters {
+		c := &t.Spec.Clusters[i]
+		in := slices.Contains(mesh.On, c.Name)
+		if mesh.On == nil {
+			in = c.Role != RoleAdmin
+		}
+		if !in {
+			continue
+		}
+		setDefault(&network, cmp.Or(c.Network, c.Name))
+		setDefault(&c.Network, network)
 	}
 }
 

@@ -60,7 +60,7 @@ type Cluster struct {
 	Name       string      `json:"name"`                                                // a DNS label of at most 40 characters, and not "hub"
 	Region     string      `json:"region"`                                              // where it is; links join regions
 	Role       Role        `json:"role,omitempty" jsonschema:"enum=admin,enum=managed"` // managed when left out; at most one is the admin
-	Network    string      `json:"network,omitempty"`                                   // the mesh's network; the cluster's name when left out
+	Network    string      `json:"network,omitempty"`                                   // the mesh's network: clusters of one dial each other's pods; the cluster's name when left out (in a flat mesh, the first cluster's network)
 	Kubernetes string      `json:"kubernetes,omitempty"`                                // this cluster's version, where it differs
 	CIDRs      CIDRs       `json:"cidrs,omitzero"`                                      // its ranges; those left out are assigned
 	Nodes      []NodeGroup `json:"nodes,omitempty"`                                     // one control-plane node when left out
@@ -190,6 +190,7 @@ type MeshSpec struct {
 	Engine  Engine   `json:"engine,omitempty" jsonschema:"enum=builtin,enum=chart,enum=binaries"`            // builtin when left out
 	On      []string `json:"on,omitempty"`                                                                   // every managed cluster when left out
 	MCS     bool     `json:"mcs,omitempty"`                                                                  // multi-cluster services too: ServiceExport, ServiceImport, clusterset.local
+	Ingress []string `json:"ingress,omitempty"`                                                              // the clusters with a gateway into the mesh; none when left out
 }
 
 // The ways a workload reaches the clusters.
@@ -200,9 +201,9 @@ const (
 
 // The layouts of a mesh.
 const (
-	MultiPrimary  = "multi-primary"  // a control plane in each cluster, a network each
-	PrimaryRemote = "primary-remote" // one control plane for all
-	Flat          = "flat"           // a control plane in each cluster, one network
+	MultiPrimary  = "multi-primary"  // a control plane in each cluster; gateways join the networks, where there are several
+	PrimaryRemote = "primary-remote" // one control plane for all; gateways as above
+	Flat          = "flat"           // a control plane in each cluster, all of one network: pods dial each other
 )
 
 // Workload is applied to the hub, or with Via direct to the clusters On.

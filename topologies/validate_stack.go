@@ -24,6 +24,13 @@ func (v *validator) stack() {
 		return
 	}
 	v.members("spec.stack.mesh", "mesh", s.Mesh.On)
+	v.clusterSet("spec.stack.mesh.ingress", "mesh: ingress", s.Mesh.Ingress)
+	for i, name := range s.Mesh.Ingress {
+		if v.clusters[name] != nil && !slices.Contains(s.Mesh.On, name) {
+			v.fault(fmt.Sprintf("spec.stack.mesh.ingress[%d]", i), "mesh: ingress: %s is not a cluster of the mesh", name)
+		}
+	}
+	v.oneNetwork(s.Mesh)
 	path := "spec.stack.mesh.primary"
 	switch {
 	case s.Mesh.Layout == PrimaryRemote && s.Mesh.Primary == "":
@@ -34,6 +41,25 @@ func (v *validator) stack() {
 		v.fault(path, "mesh: only the layout primary-remote has a primary, not %s", s.Mesh.Layout)
 	case s.Mesh.Primary != "" && v.cluster(path, "mesh: primary", s.Mesh.Primary) && !slices.Contains(s.Mesh.On, s.Mesh.Primary):
 		v.fault(path, "mesh: the primary %s is not a cluster of the mesh", s.Mesh.Primary)
+	}
+}
+
+// oneNetwork checks that a flat mesh is.
+func (v *validator) oneNetwork(m *MeshSpec) {
+	if m.Layout != Flat {
+		return
+	}
+	var first *Cluster
+	for _, name := range m.On {
+		c := v.clusters[name]
+		switch {
+		case c == nil:
+		case first == nil:
+			first = c
+		case c.Network != first.Network:
+			v.fault("spec.stack.mesh", "mesh: the layout flat needs one network, and %s is in %s, %s in %s", first.Name, first.Network, c.Name, c.Network)
+			return
+		}
 	}
 }
 
