@@ -25,6 +25,9 @@ type deployed struct {
 	duplicated bool // every cluster of weights gets all the replicas
 	// divisions are the replicas per cluster that may be in force.
 	divisions []map[string]int
+	// deployments are the names of the Deployments, by cluster, of a workload
+	// that is applied to clusters; nil where they are not known.
+	deployments map[string][]string
 }
 
 // weigh sets the static weights. A cluster outside the affinity gets nothing,
@@ -97,14 +100,43 @@ func (f *forecast) beginDirect(w *topologies.Workload, manifests Manifests) (*de
 			return d, err
 		}
 		d.services = services(objects)
+		if d.deployments == nil {
+			d.deployments = map[string][]string{}
+		}
+		d.deployments[cluster] = []string{}
+		for _, o := range objects {
+			if o.Kind == "Deployment" && w.PlacedOn(o.Metadata.Name, cluster) {
+				d.deployments[cluster] = append(d.deployments[cluster], o.Metadata.Name)
+			}
+		}
+		if err := placesKnown(w, cluster, objects); err != nil {
+			return nil, err
+		}
 		deployment := mainDeployment(w, objects)
 		if deployment == nil {
-			return d, nil
+			division = nil
 		}
-		division[cluster] = *deployment.replicas()
+		if division != nil {
+			division[cluster] = *deployment.replicas()
+			if !w.PlacedOn(deployment.Metadata.Name, cluster) {
+				division[cluster] = 0
+			}
+		}
 	}
-	d.divisions = []map[string]int{division}
+	if division != nil {
+		d.divisions = []map[string]int{division}
+	}
 	return d, nil
+}
+
+// placesKnown checks that what a workload places on a cluster is in its manifest.
+func placesKnown(w *topologies.Workload, cluster string, objects []object) error {
+	for _, name := range w.Place[cluster] {
+		if !slices.ContainsFunc(objects, func(o object) bool { return o.Kind == "Deployment" && o.Metadata.Name == name }) {
+			return fmt.Errorf("place: %s names %q, and the manifest has no such Deployment", cluster, name)
+		}
+	}
+	return nil
 }
 
 func (f *forecast) read(w *topologies.Workload, cluster string, manifests Manifests) ([]object, error) {

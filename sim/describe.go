@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/atoll-dev/atoll/sim/shop"
 	"github.com/atoll-dev/atoll/sim/wan"
 	"github.com/atoll-dev/atoll/topologies"
 )
@@ -230,8 +231,32 @@ func (d *description) prediction(p *Prediction) {
 			line(w.name, fmt.Sprintf("%v to %v after the failure", w.window[0].Round(time.Millisecond), w.window[1].Round(time.Millisecond)))
 		}
 	}
+	d.meshPredictions(p, line)
 	if !known {
 		d.row("  nothing beforehand")
+	}
+}
+
+// meshPredictions writes what is predicted of the scenarios of a mesh.
+func (d *description) meshPredictions(p *Prediction, line func(...any)) {
+	for _, c := range slices.Sorted(maps.Keys(p.Running)) {
+		line("  running in "+c, cmp.Or(strings.Join(p.Running[c], ", "), "nothing"))
+	}
+	for _, c := range slices.Sorted(maps.Keys(p.Proxies)) {
+		line("  proxies asked of "+c, cmp.Or(strings.Join(p.Proxies[c], ", "), "refused"))
+	}
+	for _, pair := range p.Passes {
+		line("  "+pair, "passes with the rule, nothing without")
+	}
+	if len(p.Parts) > 0 {
+		for _, part := range slices.Concat(shop.Home, shop.Order) {
+			if clusters, ok := p.Parts[part.Name]; ok {
+				line("  "+part.Name, cmp.Or(strings.Join(clusters, " or "), "missing"))
+			}
+		}
+	}
+	if len(p.Missing) > 0 {
+		line("  missing while cut off", strings.Join(p.Missing, ", "))
 	}
 }
 

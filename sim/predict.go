@@ -66,6 +66,14 @@ func (f *forecast) scenario(i int, s *topologies.Scenario) Prediction {
 		}
 	case s.AgentPartition != nil:
 		f.agentPartition(&p, s.AgentPartition)
+	case s.Running != nil:
+		p.Running = f.running(s.Running.Workload)
+	case s.Proxies != nil:
+		p.Proxies = f.proxies()
+	case s.Firewall != nil:
+		p.Passes = f.passes(s.Firewall)
+	case s.Shop != nil:
+		f.shop(&p, s.Shop)
 	}
 	return p
 }

@@ -35,6 +35,20 @@ type Prediction struct {
 	// ClusterNotReady bounds when the hub sees a cluster that is cut off from
 	// it as not ready, from the cut on.
 	ClusterNotReady Window `json:",omitzero"`
+	// Running are the Deployments of a running scenario's workload, by cluster.
+	Running map[string][]string `json:",omitempty"`
+	// Proxies tells for each cluster of the mesh the clusters whose proxies its
+	// control plane lists; none where it has no control plane.
+	Proxies map[string][]string `json:",omitempty"`
+	// Passes are the ordered pairs "a→b" between whose pods the rule of a
+	// firewall scenario lets connections pass, and nothing else does.
+	Passes []string `json:",omitempty"`
+	// Parts are the clusters that may serve each part of a shop scenario's
+	// pages; none where the part is missing.
+	Parts map[string][]string `json:",omitempty"`
+	// Missing are the parts of the home page that a shop scenario's partition
+	// takes away.
+	Missing []string `json:",omitempty"`
 }
 
 // Window is the earliest and the latest moment of an event.

@@ -82,6 +82,13 @@ func (f *forecast) visible(from *Cluster) (names, doubtful []string) {
 	if mesh == nil || !slices.Contains(mesh.On, from.Name) {
 		return names, nil // no one tells it of the others
 	}
+	control := from // whose control plane tells it
+	if mesh.Layout == topologies.PrimaryRemote {
+		control = f.plan.Cluster(mesh.Primary)
+	}
+	if control == nil {
+		return names, nil
+	}
 	for _, name := range mesh.On {
 		to := f.plan.Cluster(name)
 		if to == nil || to == from {
@@ -89,10 +96,10 @@ func (f *forecast) visible(from *Cluster) (names, doubtful []string) {
 		}
 		_, there := f.rtt(from, to)
 		switch {
-		case mesh.Layout != topologies.MultiPrimary:
-			doubtful = append(doubtful, name)
-		case !there || !f.table.Admits(from.Name, name, wan.Port{Protocol: wan.TCP, Number: APIServerPort}):
+		case !there || !f.watches(control, to):
 			// Its API server cannot be watched.
+		case to.Network == from.Network && f.admitsAll(from, to):
+			names = append(names, name) // called directly, on whatever port
 		case to.Network == from.Network:
 			doubtful = append(doubtful, name) // called directly, on ports that the plan does not know
 		case !f.table.Admits(from.Name, name, wan.Port{Protocol: wan.TCP, Number: MeshPort}):
@@ -102,6 +109,23 @@ func (f *forecast) visible(from *Cluster) (names, doubtful []string) {
 		}
 	}
 	return names, doubtful
+}
+
+// watches tells whether a cluster's control plane of the mesh can read another
+// cluster.
+func (f *forecast) watches(control, to *Cluster) bool {
+	if control == to {
+		return true
+	}
+	_, there := f.rtt(control, to)
+	return there && f.table.AdmitsFlow(control.Nodes[0].PodCIDR.Addr(), to.APIServer.Addr(), wan.Port{Protocol: wan.TCP, Number: APIServerPort})
+}
+
+// admitsAll tells whether pods of one cluster may call those of another on any
+// port: what the rules list by number does not say so.
+func (f *forecast) admitsAll(from, to *Cluster) bool {
+	const some = 1 // no rule has a reason to name it
+	return f.table.AdmitsFlow(from.Nodes[0].PodCIDR.Addr(), to.Nodes[0].PodCIDR.Addr(), wan.Port{Protocol: wan.TCP, Number: some})
 }
 
 // stretched tells whether the cluster has nodes in more than one region.

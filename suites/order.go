@@ -38,6 +38,7 @@ func needsOf(sc *topologies.Scenario, members []string) needs {
 		}
 		return n
 	}
+	// The kinds of a mesh change the WAN under all clusters, or ask all of them.
 	return needs{everything: true}
 }
 

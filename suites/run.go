@@ -135,6 +135,14 @@ func kindOf(sc *topologies.Scenario) (suite string, ask func(*scenario, context.
 		return "failure", (*scenario).controlPlaneFailure
 	case sc.AgentPartition != nil:
 		return "failure", (*scenario).agentPartition
+	case sc.Running != nil:
+		return "workloads", (*scenario).running
+	case sc.Proxies != nil:
+		return "mesh", (*scenario).proxies
+	case sc.Firewall != nil:
+		return "firewall", (*scenario).firewall
+	case sc.Shop != nil:
+		return "shop", (*scenario).shop
 	}
 	return "", func(*scenario, context.Context) error {
 		return invalid("scenario %s is of a kind that the suites don't know", sc.Name)

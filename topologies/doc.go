@@ -100,8 +100,11 @@
 // via: direct to clusters. Its manifest is one of the library, a file in the
 // topology's folder, or stands in the topology itself, as objects.
 //
+// A workload that goes to clusters directly may place its Deployments: one that
+// place names is on the clusters that name it, all else is on every cluster.
+//
 // A scenario has exactly one kind: peering, placement, traffic, nodeFailure,
-// controlPlaneFailure or agentPartition. One without a name is called by its
+// controlPlaneFailure, agentPartition, running, proxies, firewall or shop. One without a name is called by its
 // kind, the next of the kind with -2, and so on. An expect left out is what
 // the plan predicts.
 //

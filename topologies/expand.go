@@ -147,6 +147,10 @@ func (s Scenario) kinds() []string {
 		{"nodeFailure", s.NodeFailure != nil},
 		{"controlPlaneFailure", s.ControlPlaneFailure != nil},
 		{"agentPartition", s.AgentPartition != nil},
+		{"running", s.Running != nil},
+		{"proxies", s.Proxies != nil},
+		{"firewall", s.Firewall != nil},
+		{"shop", s.Shop != nil},
 	} {
 		if k.set {
 			kinds = append(kinds, k.name)

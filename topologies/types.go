@@ -213,6 +213,10 @@ type Workload struct {
 	Manifest string   `json:"manifest,omitempty"`                              // a file in the topology's folder; the library's when left out
 	Via      string   `json:"via,omitempty" jsonschema:"enum=hub,enum=direct"` // hub when left out, direct if there is no hub
 	On       []string `json:"on,omitempty"`                                    // via direct only: the clusters; every managed one when left out
+	// Place is, via direct only, on which clusters Deployments of the manifest
+	// are, by cluster: one that is named is on the clusters that name it, all
+	// else is on every cluster.
+	Place map[string][]string `json:"place,omitempty"`
 
 	// Objects is the manifest itself, Kubernetes objects in YAML. It is read
 	// from Manifest when the file is loaded, so that a topology is complete in
@@ -233,6 +237,10 @@ type Scenario struct {
 	NodeFailure         *NodeFailureScenario         `json:"nodeFailure,omitempty"`         // a node stops
 	ControlPlaneFailure *ControlPlaneFailureScenario `json:"controlPlaneFailure,omitempty"` // a control plane is killed and started again
 	AgentPartition      *AgentPartitionScenario      `json:"agentPartition,omitempty"`      // a cluster is cut off from the hub
+	Running             *RunningScenario             `json:"running,omitempty"`             // every pod of a workload runs where it belongs
+	Proxies             *ProxiesScenario             `json:"proxies,omitempty"`             // which control planes of the mesh answer, and for whom
+	Firewall            *FirewallScenario            `json:"firewall,omitempty"`            // what passes with a security rule, and without it
+	Shop                *ShopScenario                `json:"shop,omitempty"`                // the shop's pages
 }
 
 // PeeringScenario checks every ordered pair of clusters: what is allowed
@@ -297,6 +305,34 @@ type ControlPlaneFailureScenario struct {
 type AgentPartitionScenario struct {
 	Cluster  string `json:"cluster"`  // one with an agent, and not the admin
 	Workload string `json:"workload"` // one that goes via the hub
+}
+
+// RunningScenario checks that the Deployments of a workload that is applied to
+// clusters run on those that it places them on, and nowhere else.
+type RunningScenario struct {
+	Workload string `json:"workload"` // one that goes to clusters directly
+}
+
+// ProxiesScenario asks the mesh's control plane for its proxies in each
+// cluster: one with a control plane lists those of all clusters it serves, a
+// remote refuses.
+type ProxiesScenario struct{}
+
+// FirewallScenario calls pods of each cluster that the rule names from pods of
+// the others, without the mesh: with the rule they answer, without it nothing
+// does, and with it they answer again.
+type FirewallScenario struct {
+	Rule     string `json:"rule"`     // its name
+	Workload string `json:"workload"` // whose pods call and answer: their images have curl, and a readiness probe by HTTP
+}
+
+// ShopScenario opens the shop of the workload library through a gateway into
+// the mesh, and looks at which cluster served each part. Without Restart and
+// Partition it also places an order.
+type ShopScenario struct {
+	Gateway   string `json:"gateway"`             // the cluster whose gateway into the mesh is asked
+	Restart   string `json:"restart,omitempty"`   // a Deployment of the shop: its pod is replaced, and a cart must survive
+	Partition string `json:"partition,omitempty"` // cut this cluster off: just what lives there may be missing
 }
 
 // Duration is a Go duration in text ("140ms").

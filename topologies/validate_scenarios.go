@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition"}
+var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop"}
 
 func join(names []string) string { return strings.Join(names, ", ") }
 
@@ -51,6 +51,16 @@ func (v *validator) scenario(path, what string, s Scenario) {
 		v.cluster(path+".cluster", what, s.ControlPlaneFailure.Cluster)
 	case s.AgentPartition != nil:
 		v.agentPartitionScenario(path, what, s.AgentPartition)
+	case s.Running != nil:
+		v.directWorkload(path+".workload", what, s.Running.Workload)
+	case s.Proxies != nil:
+		if v.t.Spec.Stack.Mesh == nil && !v.failed("spec.stack") {
+			v.fault(path, "%s: there is no mesh; stack.mesh makes one", what)
+		}
+	case s.Firewall != nil:
+		v.firewallScenario(path, what, s.Firewall)
+	case s.Shop != nil:
+		v.shopScenario(path, what, s.Shop)
 	}
 }
 

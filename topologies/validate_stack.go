@@ -102,10 +102,40 @@ func (v *validator) workloadVia(path string, w Workload) {
 		if w.On != nil {
 			v.fault(path+".on", "workload %s: the hub says on which clusters it is; on needs via: direct", w.Name)
 		}
+		if w.Place != nil {
+			v.fault(path+".place", "workload %s: the hub says on which clusters it is; place needs via: direct", w.Name)
+		}
 		return
 	}
 	v.clusterSet(path+".on", "workload "+w.Name, w.On)
 	if len(w.On) == 0 && !v.failed("spec.clusters") {
 		v.fault(path, "workload %s: on no cluster", w.Name)
 	}
+	for _, name := range sortedKeys(w.Place) {
+		p := path + ".place." + name
+		if v.cluster(p, "workload "+w.Name+": place", name) && !slices.Contains(w.On, name) {
+			v.fault(p, "workload %s: place: it is not on %s", w.Name, name)
+		}
+		seen := map[string]bool{}
+		for i, d := range w.Place[name] {
+			if seen[d] {
+				v.fault(fmt.Sprintf("%s[%d]", p, i), "workload %s: place: %s names %q twice", w.Name, name, abbreviate(d))
+			}
+			seen[d] = true
+		}
+	}
+}
+
+// PlacedOn tells whether a Deployment of the workload is on a cluster.
+func (w *Workload) PlacedOn(deployment, cluster string) bool {
+	named := false
+	for c, names := range w.Place {
+		if slices.Contains(names, deployment) {
+			if c == cluster {
+				return true
+			}
+			named = true
+		}
+	}
+	return !named
 }

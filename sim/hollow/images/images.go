@@ -5,6 +5,7 @@ import (
 
 	"github.com/atoll-dev/atoll/sim/hollow"
 	"github.com/atoll-dev/atoll/sim/hollow/coredns"
+	"github.com/atoll-dev/atoll/sim/hollow/shop"
 )
 
 // Library is the table of images every hollow node knows. The caller may add
@@ -42,6 +43,10 @@ func Library() hollow.Images {
 	}, "registry.k8s.io/e2e-test-images/agnhost")
 	add(hollow.Image{Entrypoint: []string{"socat"}, Commands: socatImage()}, "alpine/socat")
 	add(hollow.Image{Cmd: []string{"sh"}, Commands: netshootImage()}, "nicolaka/netshoot")
+	add(hollow.Image{
+		Entrypoint: []string{"/shop"}, Cmd: []string{"frontend"},
+		Commands: withShell(map[string]hollow.Program{"/shop": shop.Run, "shop": shop.Run, "curl": Curl}),
+	}, "atoll.dev/shop")
 	add(coredns.Image(), "registry.k8s.io/coredns/coredns", "coredns/coredns")
 	return t
 }
