@@ -25,6 +25,7 @@ var forbidden = []struct{ room, mayNotKnow, because string }{
 	{"suites", "reports", "results are data; a report reads them, never the other way round"},
 	{"suites", "fixtures/embedded", "a scenario that knew its provider would be true of that one only"},
 	{"suites", "fixtures/kind", "a scenario that knew its provider would be true of that one only"},
+	{"suites", "fixtures/existing", "a scenario that knew its provider would be true of that one only"},
 	{"reports", "fixtures/embedded", "a report tells of any provider"},
 	{"fixtures/stack", "fixtures/embedded", "the stack is installed through Kubernetes' API, the same everywhere"},
 	{"fixtures/lab", "fixtures/embedded", "the words don't know their speakers"},

@@ -83,6 +83,8 @@ type hop struct{ from, to string }
 type crossing struct {
 	hops   []hop
 	before map[hop]uint64
+	// uncounted is for labs whose network nobody counts the packets of.
+	uncounted bool
 }
 
 // claimCrossing notes the counters of the links that lie between the clusters
@@ -105,6 +107,9 @@ func (s *scenario) claimCrossing(ctx context.Context, pairs ...[2]string) (*cros
 	}
 	var err error
 	c.before, err = s.readCounters(ctx)
+	if c.uncounted = len(c.before) == 0; c.uncounted && len(c.hops) > 0 && err == nil {
+		s.begin("not checked: that links are crossed; this provider counts no packets")
+	}
 	return c, err
 }
 
@@ -131,6 +136,9 @@ func (s *scenario) readCounters(ctx context.Context) (map[hop]uint64, error) {
 // verify is an invalidError if the counters of a claimed link did not rise:
 // then the traffic went another way, and whatever it showed is no answer.
 func (c *crossing) verify(ctx context.Context, s *scenario) error {
+	if c.uncounted {
+		return nil
+	}
 	after, err := s.readCounters(ctx)
 	if err != nil {
 		return err

@@ -64,6 +64,15 @@ type Cluster struct {
 	Kubernetes string      `json:"kubernetes,omitempty"`                                // this cluster's version, where it differs
 	CIDRs      CIDRs       `json:"cidrs,omitzero"`                                      // its ranges; those left out are assigned
 	Nodes      []NodeGroup `json:"nodes,omitempty"`                                     // one control-plane node when left out
+	Existing   *Existing   `json:"existing,omitempty"`                                  // provider existing only: which one it is
+}
+
+// Existing says which of your clusters a cluster is, for the provider of that
+// name; others pass it over.
+type Existing struct {
+	Context    string `json:"context,omitempty"`    // of the kubeconfig; the cluster's name when left out
+	Kubeconfig string `json:"kubeconfig,omitempty"` // a file, relative to the topology's folder; KUBECONFIG or ~/.kube/config when left out
+	APIServer  string `json:"apiServer,omitempty"`  // HOST:PORT by which other clusters reach its API server; the kubeconfig's when left out
 }
 
 // CIDRs are the cluster's three ranges. Those left out are assigned without

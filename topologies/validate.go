@@ -148,6 +148,7 @@ func (v *validator) clusterList() {
 		}
 		v.name(path+".region", "cluster "+c.Name+": region", c.Region)
 		v.name(path+".network", "cluster "+c.Name+": network", c.Network)
+		v.existing(path+".existing", &v.t.Spec.Clusters[i])
 		if v.lines[path+".kubernetes"] != 0 {
 			v.version(path+".kubernetes", c.Kubernetes)
 		}

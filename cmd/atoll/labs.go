@@ -13,8 +13,10 @@ import (
 
 	"github.com/atoll-dev/atoll/fixtures"
 	"github.com/atoll-dev/atoll/fixtures/embedded"
+	"github.com/atoll-dev/atoll/fixtures/existing"
 	"github.com/atoll-dev/atoll/fixtures/kind"
 	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/fixtures/stack"
 )
 
 // provider returns the named provider: the only place that chooses one.
@@ -28,21 +30,26 @@ func provider(name string) (lab.Provider, error) {
 			return nil, err
 		}
 		return kind.New(kind.Config{Self: self, Version: fixtures.Version, Programs: fixtures.Images()}), nil
+	case existing.Name:
+		return existing.New(existing.Config{Image: stack.Image(fixtures.Version)}), nil
 	default:
-		return nil, usageError(fmt.Errorf("--provider %s: want %s or %s", name, embedded.Name, kind.Name))
+		return nil, usageError(fmt.Errorf("--provider %s: want %s, %s or %s", name, embedded.Name, kind.Name, existing.Name))
 	}
 }
 
 // addProvider adds the flag that chooses one.
 func addProvider(flags *pflag.FlagSet, name *string) {
-	flags.StringVar(name, "provider", embedded.Name, "what makes the clusters: embedded or kind")
+	flags.StringVar(name, "provider", embedded.Name, "what makes the clusters: embedded, kind, or existing for your own")
 }
 
 // cleanup removes what the lab in dir left, whoever made it. The process that
 // ran it must be gone.
 func cleanup(ctx context.Context, provider, dir string) error {
-	if provider == kind.Name {
+	switch provider {
+	case kind.Name:
 		return kind.Cleanup(ctx, dir)
+	case existing.Name:
+		return existing.Cleanup(ctx, dir)
 	}
 	return embedded.Cleanup(dir)
 }
