@@ -27,6 +27,9 @@ const (
 // both of its ends, and invalidates the run if one is out of tolerance.
 func (r *runner) calibrate(when string) {
 	err := r.opts.Events.Step("calibrate "+when, "", func() error {
+		if err := r.nothingInForce(); err != nil {
+			return err
+		}
 		pairs := r.calibrationPairs()
 		var err error
 		pause := calibrationPause
@@ -45,6 +48,23 @@ func (r *runner) calibrate(when string) {
 	if err != nil && r.ctx.Err() == nil {
 		r.invalidate(fmt.Sprintf("calibration %s the suites: %s", when, strings.ReplaceAll(err.Error(), "\n", "; ")))
 	}
+}
+
+// nothingInForce refuses to measure a lab that somebody has broken: its links
+// would be out of tolerance for a reason that is known.
+func (r *runner) nothingInForce() error {
+	st, err := r.lab.State(r.ctx)
+	if err != nil {
+		return fmt.Errorf("read the lab's state: %w", err)
+	}
+	if len(st.Faults) == 0 {
+		return nil
+	}
+	var faults []string
+	for _, f := range st.Faults {
+		faults = append(faults, f.String())
+	}
+	return fmt.Errorf("in force: %s; `atoll fault heal` undoes it", strings.Join(faults, ", "))
 }
 
 // measureAll measures links at once and returns those out of tolerance.

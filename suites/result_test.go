@@ -330,3 +330,15 @@ func TestChangeForReachesTheMemberAndAnother(t *testing.T) {
 		t.Error("a cluster without weight never changes")
 	}
 }
+
+func TestFaultsInForceAreNamedInsteadOfMeasured(t *testing.T) {
+	f := &fakeLab{plan: planned(t, "three-regions"), state: lab.State{Faults: []lab.Fault{
+		{Kind: lab.Partition, Between: []string{"eu", "us"}}, {Kind: lab.StopNode, Cluster: "ap", Node: "worker-1"},
+	}}}
+	r := testRunner(t, f)
+	r.calibrate("before")
+	const want = "calibration before the suites: in force: partition eu↔us, stop-node ap/worker-1; `atoll fault heal` undoes it"
+	if r.result.Invalid != want || len(r.result.Calibration) != 0 {
+		t.Errorf("got %q and %d measurements, want %q", r.result.Invalid, len(r.result.Calibration), want)
+	}
+}

@@ -100,6 +100,10 @@ func faultVerbs() []faultVerb {
 		{use: "restore-rule RULE", short: "Undo remove-rule", args: one, undo: true, kinds: kinds(lab.RemoveRule), fault: named},
 		{use: "stop-node CLUSTER/NODE", short: "Cut a node's power", args: one, kinds: kinds(lab.StopNode), fault: node},
 		{use: "start-node CLUSTER/NODE", short: "Undo stop-node", args: one, undo: true, kinds: kinds(lab.StopNode), fault: node},
+		{use: "pause-node CLUSTER/NODE", short: "Halt a node as it is", args: one, kinds: kinds(lab.PauseNode), fault: node},
+		{use: "resume-node CLUSTER/NODE", short: "Undo pause-node", args: one, undo: true, kinds: kinds(lab.PauseNode), fault: node},
+		{use: "kill-component CLUSTER/COMPONENT", short: "Kill one component of a cluster's control plane: " + strings.Join(lab.Components, ", "), args: one, kinds: kinds(lab.KillComponent), fault: component},
+		{use: "start-component CLUSTER/COMPONENT", short: "Undo kill-component", args: one, undo: true, kinds: kinds(lab.KillComponent), fault: component},
 		{use: "stop-control-plane CLUSTER", short: "Kill a cluster's control plane", args: one, kinds: kinds(lab.StopControlPlane), fault: wholeCluster},
 		{use: "start-control-plane CLUSTER", short: "Undo stop-control-plane", args: one, undo: true, kinds: kinds(lab.StopControlPlane), fault: wholeCluster},
 	}
@@ -120,6 +124,16 @@ func wholeCluster(_ *cobra.Command, args []string) (lab.Fault, error) {
 func node(_ *cobra.Command, args []string) (f lab.Fault, err error) {
 	f.Cluster, f.Node, err = cutSubject(args[0], "CLUSTER/NODE")
 	return f, err
+}
+
+func component(_ *cobra.Command, args []string) (f lab.Fault, err error) {
+	if f.Cluster, f.Component, err = cutSubject(args[0], "CLUSTER/COMPONENT"); err != nil {
+		return f, err
+	}
+	if !slices.Contains(lab.Components, f.Component) {
+		return f, fmt.Errorf("no component %s; there are %s", f.Component, strings.Join(lab.Components, ", "))
+	}
+	return f, nil
 }
 
 func cutSubject(arg, want string) (cluster, part string, err error) {

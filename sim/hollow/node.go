@@ -142,6 +142,7 @@ type kubelet struct {
 	boot     string
 	started  time.Time
 	working  sync.WaitGroup
+	pauses   pauses
 	recover  chan struct{} // asks for the node's status to be told at once
 
 	mu   sync.Mutex
@@ -211,20 +212,6 @@ func (k *kubelet) newClient() (kubernetes.Interface, error) {
 func (k *kubelet) background(do func()) {
 	k.working.Add(1)
 	go func() { defer k.working.Done(); do() }()
-}
-
-// unplug silences the pods' hosts, before anything ends, so that no peer
-// learns of the end.
-func (k *kubelet) unplug() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, p := range k.pods {
-		p.mu.Lock()
-		if p.host != nil && !p.spec.HostNetwork {
-			p.host.SetUp(false)
-		}
-		p.mu.Unlock()
-	}
 }
 
 // powerCut is how long programs are waited for when the power is cut: they

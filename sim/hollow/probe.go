@@ -241,8 +241,20 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// probe makes one attempt, within the probe's time-out.
+// probe makes one attempt. One that failed while the node was paused says
+// nothing, and is made again.
 func (c *container) probe(ctx context.Context, run *containerRun, p *corev1.Probe) error {
+	for {
+		pauses := c.pod.k.pauses.await(ctx)
+		err := c.attempt(ctx, run, p)
+		if err == nil || ctx.Err() != nil || c.pod.k.pauses.await(ctx) == pauses {
+			return err
+		}
+	}
+}
+
+// attempt makes one, within the probe's time-out.
+func (c *container) attempt(ctx context.Context, run *containerRun, p *corev1.Probe) error {
 	timeout := time.Duration(p.TimeoutSeconds) * time.Second
 	if timeout <= 0 {
 		timeout = time.Second
