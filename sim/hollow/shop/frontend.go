@@ -20,9 +20,14 @@ import (
 // sessionCookie is the demo's.
 const sessionCookie = "shop_session-id"
 
-// partTimeout bounds one part of a page. The demo has none: what does not
-// answer holds its page up.
-const partTimeout = 3 * time.Second
+// partTimeout bounds the parts of a page, postTimeout what is posted. The demo
+// has neither: what does not answer holds its page up. Both are less than the
+// mesh gives a try with short timers, 2.5 s: a page that took longer would be
+// asked for again by the gateway, and never be seen.
+const (
+	partTimeout = 1500 * time.Millisecond
+	postTimeout = 2 * time.Second
+)
 
 // shopFront is the frontend: pages over the other services.
 type shopFront struct {
@@ -211,7 +216,7 @@ func (f *shopFront) addToCart(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	page := f.pageOf(id, currency)
-	ctx, cancel := context.WithTimeout(r.Context(), 2*partTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), postTimeout)
 	defer cancel()
 	var parts parts
 	parts.ask("catalog", "productcatalogservice", func() (served, error) {
@@ -240,7 +245,7 @@ func (f *shopFront) emptyCart(w http.ResponseWriter, r *http.Request) {
 func (f *shopFront) placeOrder(w http.ResponseWriter, r *http.Request) {
 	id, currency := session(w, r)
 	page := f.pageOf(id, currency)
-	ctx, cancel := context.WithTimeout(r.Context(), 3*partTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), postTimeout)
 	defer cancel()
 	var parts parts
 	var further []graph.Served
