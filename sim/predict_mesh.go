@@ -95,7 +95,7 @@ func (f *forecast) shop(p *Prediction, s *topologies.ShopScenario) {
 		})
 	}
 	p.Parts = map[string][]string{}
-	for _, front := range at["frontend"] {
+	if front := first(at["frontend"]); front != "" { // where there are several, they are alike
 		for _, part := range slices.Concat(shop.Home, shop.Order) {
 			from := front
 			switch {
@@ -120,7 +120,6 @@ func (f *forecast) shop(p *Prediction, s *topologies.ShopScenario) {
 				p.Missing = append(p.Missing, part.Name)
 			}
 		}
-		break // the others are alike
 	}
 }
 

@@ -77,7 +77,9 @@ func (r *role) serve(ctx context.Context, run func() error, stop func()) error {
 	err = <-failed
 	web.Close()
 	stop()
-	<-failed
+	if other := <-failed; err == nil { // it ends because the first did
+		err = other
+	}
 	if ctx.Err() != nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
