@@ -146,13 +146,11 @@ func (p *Plan) policy() wan.Policy {
 	for _, pair := range t.PeeredPairs() {
 		policy.Peerings = append(policy.Peerings, wan.Peering{A: pair[0], B: pair[1]})
 	}
-	if t.Spec.WAN.Peering.Mode == topologies.List {
-		for _, peer := range t.Spec.WAN.Peering.Peerings {
-			for _, r := range peer.Routes {
-				policy.Routes = append(policy.Routes, wan.Route{
-					From: r.From, Peering: [2]string(peer.Between), To: r.To.Masked(), Via: r.Via,
-				})
-			}
+	for _, peer := range t.Spec.WAN.Peering.Peerings {
+		for _, r := range peer.Routes {
+			policy.Routes = append(policy.Routes, wan.Route{
+				From: r.From, Peering: [2]string(peer.Between), To: r.To.Masked(), Via: r.Via,
+			})
 		}
 	}
 	policy.Rules = p.rules(t.Spec.WAN.Rules)

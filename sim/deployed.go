@@ -18,11 +18,16 @@ import (
 // deployed is a workload as it is at one moment of the run; what is not known
 // is nil.
 type deployed struct {
+	known      bool     // its manifest is
+	deployment string   // the name of its main Deployment; "" if it has none
 	services   []string // names of its Services
+	withheld   bool     // there is no policy, so it is nowhere
+	extended   []string // workloads that its policy selects as well
 	affinity   []string // the clusters that its policy admits
 	replicas   *int
-	weights    map[string]int64
-	duplicated bool // every cluster of weights gets all the replicas
+	asked      map[string]int64 // the static weights as they were given
+	weights    map[string]int64 // of these, what counts
+	duplicated bool             // every cluster of weights gets all the replicas
 	// divisions are the replicas per cluster that may be in force.
 	divisions []map[string]int
 	// deployments are the names of the Deployments, by cluster, of a workload
@@ -33,7 +38,7 @@ type deployed struct {
 // weigh sets the static weights. A cluster outside the affinity gets nothing,
 // whatever its weight.
 func (d *deployed) weigh(weights map[string]int64) {
-	d.weights, d.duplicated = maps.Clone(weights), false
+	d.asked, d.weights, d.duplicated = maps.Clone(weights), maps.Clone(weights), false
 	if d.affinity == nil {
 		return
 	}
@@ -48,6 +53,8 @@ func (d *deployed) weigh(weights map[string]int64) {
 func (d *deployed) divide() {
 	d.divisions = nil
 	switch {
+	case d.withheld:
+		d.divisions = []map[string]int{{}}
 	case d.replicas == nil || d.weights == nil:
 	case d.duplicated:
 		clusters := make([]string, 0, len(d.weights))
@@ -67,14 +74,16 @@ func (f *forecast) begin(w *topologies.Workload, manifests Manifests) (*deployed
 	}
 	objects, err := f.read(w, "", manifests)
 	if err != nil || objects == nil {
-		return &deployed{services: []string{w.Name}}, err
+		d := &deployed{services: []string{w.Name}, withheld: w.Policy == topologies.PolicyWithhold}
+		d.divide()
+		return d, err
 	}
-	d := &deployed{services: services(objects)}
+	d := &deployed{known: true, services: services(objects), withheld: w.Policy == topologies.PolicyWithhold}
 	deployment := mainDeployment(w, objects)
 	if deployment == nil {
 		return d, nil
 	}
-	d.replicas = deployment.replicas()
+	d.deployment, d.replicas = deployment.Metadata.Name, deployment.replicas()
 	var members []string
 	if f.plan.Hub != nil {
 		members = f.plan.Hub.Members
@@ -83,11 +92,23 @@ func (f *forecast) begin(w *topologies.Workload, manifests Manifests) (*deployed
 		if o.Kind == "PropagationPolicy" && o.selects(deployment) {
 			d.affinity = o.Spec.Placement.affinity(members)
 			d.weights, d.duplicated = o.Spec.Placement.weights(d.affinity)
+			d.asked = d.weights
 			break
 		}
 	}
 	d.divide()
 	return d, nil
+}
+
+// objects are the Deployment and the Services, each as KIND/NAME.
+func (d *deployed) objects() (out []string) {
+	if d.deployment != "" {
+		out = append(out, "Deployment/"+d.deployment)
+	}
+	for _, s := range d.services {
+		out = append(out, "Service/"+s)
+	}
+	return out
 }
 
 // beginDirect reads a workload that is applied to clusters one by one.

@@ -188,7 +188,10 @@ func (d *description) timers() {
 	}
 	d.row("  toleration", t.Toleration)
 	d.row("  eviction", fmt.Sprintf("%v nodes/s", t.NodeEvictionRate))
-	if d.p.Hub != nil {
+	switch {
+	case d.p.Push():
+		d.row("  cluster poll", fmt.Sprintf("every %v, failing for %v", t.ClusterPoll, t.ClusterFailure))
+	case d.p.Hub != nil:
 		d.row("  cluster lease", fmt.Sprintf("renewed every %v, looked at every %v, grace %v", t.ClusterLease, t.ClusterMonitor, t.ClusterGracePeriod))
 	}
 }
@@ -206,22 +209,14 @@ func (d *description) prediction(p *Prediction) {
 	if len(p.Cut) == 2 {
 		line("  cut", p.Cut[0]+"↔"+p.Cut[1])
 	}
-	for i, divisions := range p.Placements {
-		var texts []string
-		for _, division := range divisions {
-			texts = append(texts, divisionText(division))
-		}
-		line(fmt.Sprintf("  step %d", i+1), cmp.Or(strings.Join(texts, " or "), "not known before the workload is"))
+	for _, way := range slices.Sorted(maps.Keys(p.Crosses)) {
+		text := map[bool]string{true: "packets still arrive", false: "no packet arrives"}[p.Crosses[way]]
+		line("  route away", way+": "+text+", and nothing answers")
 	}
-	if len(p.Shares) > 0 {
-		line("  shares", sharesText(p.Shares))
-	}
-	for i, shares := range p.Possible {
-		line(map[bool]string{true: "  shares", false: "  or"}[i == 0], sharesText(shares))
-	}
-	for _, c := range slices.Sorted(maps.Keys(p.Latency)) {
-		l := p.Latency[c]
-		line("  answer from "+c, fmt.Sprintf("%v warm, %v cold", l.Warm, l.Cold))
+	d.steps(p, line)
+	d.answers("", p.Answers, line)
+	for _, from := range slices.Sorted(maps.Keys(p.Origins)) {
+		d.answers("from "+from+": ", p.Origins[from], line)
 	}
 	for _, w := range []struct {
 		name   string
@@ -260,6 +255,46 @@ func (d *description) meshPredictions(p *Prediction, line func(...any)) {
 	}
 }
 
+// steps writes what comes of each step of a placement.
+func (d *description) steps(p *Prediction, line func(...any)) {
+	for i, divisions := range p.Placements {
+		text := cmp.Or(divisionsText(divisions), "not known before the workload is")
+		if i < len(p.Extended) {
+			for _, name := range slices.Sorted(maps.Keys(p.Extended[i])) {
+				text += "; " + name + ": " + cmp.Or(divisionsText(p.Extended[i][name]), "not known")
+			}
+		}
+		line(fmt.Sprintf("  step %d", i+1), text)
+		if i < len(p.Events) {
+			for _, e := range p.Events[i] {
+				line("", fmt.Sprintf("event on %s: %s: %s", e.On, e.Reason, e.Message))
+			}
+		}
+	}
+}
+
+func divisionsText(divisions []map[string]int) string {
+	var texts []string
+	for _, division := range divisions {
+		texts = append(texts, divisionText(division))
+	}
+	return strings.Join(texts, " or ")
+}
+
+// answers writes who answers, and how fast.
+func (d *description) answers(from string, a Answers, line func(...any)) {
+	if len(a.Shares) > 0 {
+		line("  "+from+"shares", sharesText(a.Shares))
+	}
+	for i, shares := range a.Possible {
+		line(map[bool]string{true: "  " + from + "shares", false: "  or"}[i == 0], sharesText(shares))
+	}
+	for _, c := range slices.Sorted(maps.Keys(a.Latency)) {
+		l := a.Latency[c]
+		line("  "+from+"answer from "+c, fmt.Sprintf("%v warm, %v cold", l.Warm, l.Cold))
+	}
+}
+
 // reachability writes one row per ordered pair: its round trip, and each port.
 func (d *description) reachability(p *Prediction, line func(...any)) {
 	names := map[string]bool{}
@@ -274,12 +309,12 @@ func (d *description) reachability(p *Prediction, line func(...any)) {
 		header = append(header, port)
 	}
 	line(header...)
-	for _, a := range d.p.Clusters {
-		for _, b := range d.p.Clusters {
-			if a.Name == b.Name {
+	for _, a := range d.named(p) {
+		for _, b := range d.named(p) {
+			pair := pairName(a, b)
+			if p.Reachable[pair] == nil {
 				continue
 			}
-			pair := pairName(a.Name, b.Name)
 			cells := []any{"  " + pair, orDash(p.RTT[pair])}
 			for _, port := range ports {
 				cells = append(cells, map[bool]string{true: "yes", false: "no"}[p.Reachable[pair][port]])
@@ -289,12 +324,27 @@ func (d *description) reachability(p *Prediction, line func(...any)) {
 	}
 }
 
+// named are the clusters of a prediction's pairs: the plan's, in its order, and
+// those that a change adds.
+func (d *description) named(p *Prediction) []string {
+	var names []string
+	for _, c := range d.p.Clusters {
+		names = append(names, c.Name)
+	}
+	for _, pair := range slices.Sorted(maps.Keys(p.Reachable)) {
+		if from, _, _ := strings.Cut(pair, "→"); !slices.Contains(names, from) {
+			names = append(names, from)
+		}
+	}
+	return names
+}
+
 func divisionText(division map[string]int) string {
 	var parts []string
 	for _, c := range slices.Sorted(maps.Keys(division)) {
 		parts = append(parts, fmt.Sprintf("%s %d", c, division[c]))
 	}
-	return strings.Join(parts, ", ")
+	return cmp.Or(strings.Join(parts, ", "), "nowhere")
 }
 
 func sharesText(shares map[string]float64) string {

@@ -55,7 +55,7 @@ type Node struct {
 type Hub struct {
 	Cluster string
 	Addr    netip.AddrPort // in the simulated network: the admin's first node, port 5443
-	Members []string       // clusters with an agent
+	Members []string       // clusters that have joined it
 }
 
 // Begun returns the plan with its links' schedules counting from a moment on,
@@ -68,6 +68,15 @@ func (p *Plan) Begun(at time.Time) *Plan {
 	// A plan is data, so it keeps no monotonic reading.
 	q.WAN.Epoch = at.Round(0).UTC()
 	return &q
+}
+
+// Push tells whether the hub dials its members, instead of their agents dialling it.
+func (p *Plan) Push() bool {
+	if p.Hub == nil || p.Topology == nil {
+		return false
+	}
+	agents := p.Topology.Spec.Stack.Agents
+	return agents != nil && agents.Mode == topologies.ModePush
 }
 
 // Cluster returns the named cluster, or nil.

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -74,6 +75,8 @@ func (f *forecast) scenario(i int, s *topologies.Scenario) Prediction {
 		p.Passes = f.passes(s.Firewall)
 	case s.Shop != nil:
 		f.shop(&p, s.Shop)
+	case s.Change != nil:
+		f.change(&p, i, s.Change)
 	}
 	return p
 }
@@ -96,40 +99,19 @@ func (f *forecast) rtt(a, b *Cluster) (d time.Duration, ok bool) {
 func pairName(a, b string) string { return a + "→" + b }
 
 func (f *forecast) peering(p *Prediction, index int, s *topologies.PeeringScenario) {
-	clusters := f.plan.Clusters
-	ports := f.ports()
-	p.Reachable = map[string]map[string]bool{}
-	peered := map[[2]string]bool{}
-	for _, pe := range f.plan.WAN.Peerings {
-		peered[[2]string{pe.A, pe.B}], peered[[2]string{pe.B, pe.A}] = true, true
-	}
-	var talking [][]string
-	for i := range clusters {
-		for j := range clusters {
-			a, b := &clusters[i], &clusters[j]
-			if i == j {
-				continue
-			}
-			d, ok := f.rtt(a, b)
-			if ok {
+	ports := f.ports(s.Ports)
+	p.Reachable = f.reachable(ports)
+	for _, a := range f.plan.Clusters {
+		for _, b := range f.plan.Clusters {
+			if d, ok := f.rtt(&a, &b); ok && a.Name != b.Name {
 				if p.RTT == nil {
 					p.RTT = map[string]time.Duration{}
 				}
 				p.RTT[pairName(a.Name, b.Name)] = d
 			}
-			answers := map[string]bool{}
-			some := false
-			for _, port := range ports {
-				yes := ok && f.table.Admits(a.Name, b.Name, Port(port))
-				answers[port.String()] = yes
-				some = some || yes
-			}
-			p.Reachable[pairName(a.Name, b.Name)] = answers
-			if some && i < j && peered[[2]string{a.Name, b.Name}] {
-				talking = append(talking, []string{a.Name, b.Name})
-			}
 		}
 	}
+	talking := f.talking(p.Reachable)
 	switch {
 	case s.Cut != nil:
 		p.Cut = slices.Clone(s.Cut)
@@ -137,10 +119,72 @@ func (f *forecast) peering(p *Prediction, index int, s *topologies.PeeringScenar
 		rng := rand.New(rand.NewPCG(f.plan.Seed, uint64(index)))
 		p.Cut = talking[rng.IntN(len(talking))]
 	}
+	if s.RemoveRoute != nil {
+		f.withoutRoute(p, ports, s.RemoveRoute)
+	}
 }
 
-// ports returns the ports that a rule or the stack names.
-func (f *forecast) ports() []topologies.Port {
+// reachable tells for each ordered pair of clusters which ports answer.
+func (f *forecast) reachable(ports []topologies.Port) map[string]map[string]bool {
+	out := map[string]map[string]bool{}
+	for _, a := range f.plan.Clusters {
+		for _, b := range f.plan.Clusters {
+			if a.Name == b.Name {
+				continue
+			}
+			_, ok := f.rtt(&a, &b)
+			answers := map[string]bool{}
+			for _, port := range ports {
+				answers[port.String()] = ok && f.table.Admits(a.Name, b.Name, Port(port))
+			}
+			out[pairName(a.Name, b.Name)] = answers
+		}
+	}
+	return out
+}
+
+// talking are the peered pairs of which the first, in the file's order, gets
+// some answer from the second.
+func (f *forecast) talking(reachable map[string]map[string]bool) (pairs [][]string) {
+	peered := map[[2]string]bool{}
+	for _, pe := range f.plan.WAN.Peerings {
+		peered[[2]string{pe.A, pe.B}], peered[[2]string{pe.B, pe.A}] = true, true
+	}
+	for i, a := range f.plan.Clusters {
+		for _, b := range f.plan.Clusters[i+1:] {
+			some := false
+			for _, yes := range reachable[pairName(a.Name, b.Name)] {
+				some = some || yes
+			}
+			if some && peered[[2]string{a.Name, b.Name}] {
+				pairs = append(pairs, []string{a.Name, b.Name})
+			}
+		}
+	}
+	return pairs
+}
+
+// withoutRoute predicts what is left while a route table lacks what leads to
+// another cluster: no answer either way, since replies need a route too, but
+// packets of the other direction still arrive.
+func (f *forecast) withoutRoute(p *Prediction, ports []topologies.Port, d *topologies.Direction) {
+	policy := f.plan.WAN.WithoutRoute(d.From, d.To, netip.Prefix{})
+	table, err := policy.Compile()
+	if err != nil {
+		return // as the plan's own WAN compiles, so does this
+	}
+	then := forecast{plan: f.plan, table: table}
+	p.WithoutRoute = then.reachable(ports)
+	p.Crosses = map[string]bool{}
+	for _, way := range [][2]string{{d.From, d.To}, {d.To, d.From}} {
+		a, b := f.plan.Cluster(way[0]), f.plan.Cluster(way[1])
+		_, cause := table.OneWay(a.Nodes[0].Addr, b.Nodes[0].Addr)
+		p.Crosses[pairName(a.Name, b.Name)] = cause == wan.Delivered
+	}
+}
+
+// ports returns the ports that a rule or the stack names, and others.
+func (f *forecast) ports(others []topologies.Port) []topologies.Port {
 	spec := &f.plan.Topology.Spec
 	ports := []topologies.Port{{Protocol: "icmp"}, {Protocol: "tcp", Number: APIServerPort}}
 	add := func(p topologies.Port) {
@@ -164,6 +208,9 @@ func (f *forecast) ports() []topologies.Port {
 			}
 		}
 	}
+	for _, p := range others {
+		add(p)
+	}
 	return ports
 }
 
@@ -177,27 +224,6 @@ func ofRanges(r topologies.Rule) bool {
 	return false
 }
 
-// placement goes through the steps; replicas and weights that a step leaves
-// out stay as they were.
-func (f *forecast) placement(p *Prediction, s *topologies.PlacementScenario) {
-	d := f.deployed[s.Workload]
-	if d == nil {
-		d = &deployed{}
-		f.deployed[s.Workload] = d
-	}
-	for _, step := range s.Steps {
-		if step.Replicas != nil {
-			n := *step.Replicas
-			d.replicas = &n
-		}
-		if step.Weights != nil {
-			d.weigh(step.Weights)
-		}
-		d.divide()
-		p.Placements = append(p.Placements, d.divisions)
-	}
-}
-
 // agentPartition changes the workload meanwhile, but puts it back as it was.
 func (f *forecast) agentPartition(p *Prediction, s *topologies.AgentPartitionScenario) {
 	if f.plan.Hub == nil {
@@ -207,7 +233,10 @@ func (f *forecast) agentPartition(p *Prediction, s *topologies.AgentPartitionSce
 	if c == nil || hub == c {
 		return
 	}
-	if d, ok := f.rtt(c, hub); ok {
+	switch d, ok := f.rtt(c, hub); {
+	case ok && f.plan.Push():
+		p.ClusterNotReady = f.plan.Timers.ClusterNotAnswering()
+	case ok:
 		p.ClusterNotReady = f.plan.Timers.ClusterNotReady(d)
 	}
 }

@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"github.com/atoll-dev/atoll/topologies"
+)
 
 // Prediction is what the plan says will come out of one scenario. What does
 // not follow from the topology is left empty.
@@ -10,14 +14,18 @@ type Prediction struct {
 	// that may come out: which of several depends on the template's UID. A
 	// step whose replicas or weights are not known has none.
 	Placements [][]map[string]int `json:",omitempty"`
-	// Shares is each answering cluster's share of a traffic scenario's
-	// requests. Empty where several divisions may be in force: see Possible.
-	Shares map[string]float64 `json:",omitempty"`
-	// Possible holds the shares for each division that may be in force.
-	Possible []map[string]float64 `json:",omitempty"`
-	// Latency is what a request of a traffic scenario takes, by the cluster
-	// that answers; the servers' own time left out.
-	Latency map[string]Latency `json:",omitempty"`
+	// Extended holds, for each step, the same of each workload that the policy
+	// selects as well.
+	Extended []map[string][]map[string]int `json:",omitempty"`
+	// Events holds, for each step, the events that follow from the policy's
+	// coming or going.
+	Events [][]topologies.EventExpect `json:",omitempty"`
+	// Answers are those to a traffic scenario whose requests come from a named
+	// cluster.
+	Answers
+	// Origins are the answers for each cluster that they may come from, where
+	// the hub places the workload that asks.
+	Origins map[string]Answers `json:",omitempty"`
 	// RTT is the round trip per ordered pair of clusters "a→b" between which
 	// packets go both ways, from one cluster's first control-plane node to the
 	// other's. Rules are left out: they do not apply to the lab's measurements.
@@ -29,6 +37,11 @@ type Prediction struct {
 	// Cut is the pair of clusters that a peering scenario cuts and heals: the
 	// file's, or a seeded choice; empty where no two can talk.
 	Cut []string `json:",omitempty"`
+	// WithoutRoute is Reachable while the route that a peering scenario removes
+	// is away, and Crosses tells for each direction between its two clusters
+	// whether packets get there then.
+	WithoutRoute map[string]map[string]bool `json:",omitempty"`
+	Crosses      map[string]bool            `json:",omitempty"`
 	// NotReady and Replaced bound a node failure, from the failure on.
 	NotReady Window `json:",omitzero"`
 	Replaced Window `json:",omitzero"`
@@ -49,6 +62,18 @@ type Prediction struct {
 	// Missing are the parts of the home page that a shop scenario's partition
 	// takes away.
 	Missing []string `json:",omitempty"`
+}
+
+// Answers are who answers a traffic scenario's requests, and how fast.
+type Answers struct {
+	// Shares is each answering cluster's share of a traffic scenario's
+	// requests. Empty where several divisions may be in force: see Possible.
+	Shares map[string]float64 `json:",omitempty"`
+	// Possible holds the shares for each division that may be in force.
+	Possible []map[string]float64 `json:",omitempty"`
+	// Latency is what a request of a traffic scenario takes, by the cluster
+	// that answers; the servers' own time left out.
+	Latency map[string]Latency `json:",omitempty"`
 }
 
 // Window is the earliest and the latest moment of an event.

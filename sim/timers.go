@@ -18,7 +18,9 @@ type Timers struct {
 	NodeEvictionRate   float64       // nodes per second
 	ClusterLease       time.Duration // how often an agent renews its cluster's lease
 	ClusterMonitor     time.Duration // how often the hub looks at the leases
-	ClusterGracePeriod time.Duration // after which a cluster is not ready
+	ClusterGracePeriod time.Duration // after which a cluster whose agent is silent is not ready
+	ClusterPoll        time.Duration // how often the hub asks a cluster in push mode
+	ClusterFailure     time.Duration // after which one that does not answer is not ready
 }
 
 // Allowances for what the timers do not cover. They go into the latest
@@ -50,6 +52,8 @@ func NewTimers(profile topologies.Timers, kubernetes string) Timers {
 			ClusterLease:       time.Second,
 			ClusterMonitor:     time.Second,
 			ClusterGracePeriod: 5 * time.Second,
+			ClusterPoll:        time.Second,
+			ClusterFailure:     5 * time.Second,
 		}
 	}
 	t := Timers{
@@ -62,6 +66,8 @@ func NewTimers(profile topologies.Timers, kubernetes string) Timers {
 		ClusterLease:       10 * time.Second,
 		ClusterMonitor:     5 * time.Second,
 		ClusterGracePeriod: 40 * time.Second,
+		ClusterPoll:        10 * time.Second,
+		ClusterFailure:     30 * time.Second,
 	}
 	if major, minor, ok := version(kubernetes); ok && (major < 1 || major == 1 && minor < 32) {
 		t.NodeMonitorGrace = 40 * time.Second
@@ -112,4 +118,14 @@ func (t Timers) ClusterNotReady(rtt time.Duration) Window {
 		max(0, t.ClusterGracePeriod-renewal-rtt),
 		t.ClusterGracePeriod + 2*t.ClusterMonitor + rtt + Reaction,
 	}
+}
+
+// PollLimit bounds one question to a cluster in push mode.
+func (t Timers) PollLimit() time.Duration { return max(t.ClusterPoll, 2*time.Second) }
+
+// ClusterNotAnswering bounds when the hub sees a cluster in push mode that is
+// cut off as not ready, from the cut on: the question that is the first to
+// fail, the threshold, and the question that finds it passed.
+func (t Timers) ClusterNotAnswering() Window {
+	return Window{t.ClusterFailure, t.ClusterFailure + 2*(t.ClusterPoll+t.PollLimit()) + Reaction}
 }

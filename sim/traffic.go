@@ -10,17 +10,42 @@ import (
 )
 
 // traffic predicts who answers: requests spread over the endpoints that the
-// caller's cluster knows, each alike.
+// caller's cluster knows, each alike. A caller that the hub places may be in
+// several clusters.
 func (f *forecast) traffic(p *Prediction, s *topologies.TrafficScenario) {
-	cluster, _, _ := strings.Cut(s.From, "/")
-	from, d := f.plan.Cluster(cluster), f.service(s.To)
-	if from == nil || d == nil {
+	d := f.service(s.To)
+	if d == nil {
 		return
 	}
+	cluster, _, placed := strings.Cut(s.From, "/")
+	if placed {
+		if from := f.plan.Cluster(cluster); from != nil {
+			p.Answers = f.answers(from, d)
+		}
+		return
+	}
+	caller := f.deployed[s.From]
+	if caller == nil {
+		return
+	}
+	for _, division := range caller.divisions {
+		for name, n := range division {
+			if from := f.plan.Cluster(name); n > 0 && from != nil {
+				if p.Origins == nil {
+					p.Origins = map[string]Answers{}
+				}
+				p.Origins[name] = f.answers(from, d)
+			}
+		}
+	}
+}
+
+// answers predicts who answers callers in one cluster.
+func (f *forecast) answers(from *Cluster, d *deployed) (a Answers) {
 	visible, doubtful := f.visible(from)
 	for _, division := range d.divisions {
 		if slices.ContainsFunc(doubtful, func(c string) bool { return division[c] > 0 }) {
-			p.Possible = nil
+			a.Possible = nil
 			break
 		}
 		total := 0
@@ -33,10 +58,10 @@ func (f *forecast) traffic(p *Prediction, s *topologies.TrafficScenario) {
 				shares[c] = float64(n) / float64(total)
 			}
 		}
-		p.Possible = append(p.Possible, shares)
+		a.Possible = append(a.Possible, shares)
 	}
-	if len(p.Possible) == 1 {
-		p.Shares, p.Possible = p.Possible[0], nil
+	if len(a.Possible) == 1 {
+		a.Shares, a.Possible = a.Possible[0], nil
 	}
 	for _, name := range visible {
 		to := f.plan.Cluster(name)
@@ -48,11 +73,12 @@ func (f *forecast) traffic(p *Prediction, s *topologies.TrafficScenario) {
 			d, _ := f.rtt(from, to)
 			l = Latency{Warm: d, Cold: 3 * d}
 		}
-		if p.Latency == nil {
-			p.Latency = map[string]Latency{}
+		if a.Latency == nil {
+			a.Latency = map[string]Latency{}
 		}
-		p.Latency[name] = l
+		a.Latency[name] = l
 	}
+	return a
 }
 
 // service finds the workload behind a URL, nil if there is not just one.

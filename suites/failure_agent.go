@@ -81,7 +81,16 @@ func (s *scenario) agentPartition(ctx context.Context) error {
 		s.rec.inverted(fault.String())
 	}
 	total := t.replicas
-	s.cleanup("scale "+t.name+" back", func(ctx context.Context) error { return t.setReplicas(ctx, total) })
+	s.cleanup("scale "+t.name+" back", func(limited context.Context) error {
+		if err := t.setReplicas(limited, total); err != nil || ctx.Err() != nil { // an interrupt has ended the watches
+			return err
+		}
+		// What comes next counts pods: those on their way out would be missed.
+		_, err := fleet.wait(limited, "replicas "+division(old), time.Now(), catchUpWithin, func(want, ready map[string]int) bool {
+			return maps.Equal(want, old) && maps.Equal(ready, old)
+		})
+		return err
+	})
 	cut, err := s.inject(ctx, fault)
 	if err != nil {
 		return err
@@ -101,9 +110,10 @@ func (s *scenario) agentPartition(ctx context.Context) error {
 		return t.whyNot(ctx)
 	}
 	s.begin("wait for the hub to see %s as not ready", sc.Cluster)
-	ok := s.inWindow(ctx, "the hub sees "+sc.Cluster+" as not ready", cut, s.predict.ClusterNotReady, func(ctx context.Context) (string, bool) {
+	gone := s.notReady()
+	ok := s.inWindow(ctx, "the hub sees "+sc.Cluster+" as Ready="+gone, cut, s.predict.ClusterNotReady, func(ctx context.Context) (string, bool) {
 		ready, err := memberReady(ctx, t.hub, sc.Cluster)
-		return "Ready=" + ready, err == nil && ready != "True"
+		return "Ready=" + ready, err == nil && ready == gone
 	})
 	if !ok {
 		return nil
@@ -114,6 +124,15 @@ func (s *scenario) agentPartition(ctx context.Context) error {
 	s.samePods(ctx, t, sc.Cluster, pods)
 	s.checkServing(ctx, "pods of "+sc.Cluster+" go on answering", probers)
 	return s.catchUp(ctx, t, fleet, cross, fault, after)
+}
+
+// notReady is how the hub sees a member that it has lost: of one whose agent is
+// silent it knows nothing, one that does not answer it calls not ready.
+func (s *scenario) notReady() string {
+	if s.plan.Push() {
+		return "False"
+	}
+	return "Unknown"
 }
 
 // catchUp heals the partition and waits until the member has followed.
@@ -197,6 +216,13 @@ func (s *scenario) samePods(ctx context.Context, t *template, member string, bef
 // awaitAgent waits until a member is ready for the hub and its lease has just
 // been renewed: the window for noticing a silent agent counts from a renewal.
 func (s *scenario) awaitAgent(ctx context.Context, hub *cluster, name string) error {
+	if s.plan.Push() { // no agent, no lease
+		_, err := until(ctx, name+" ready for the hub", catchUpWithin, func(ctx context.Context) (string, bool) {
+			ready, err := memberReady(ctx, hub, name)
+			return "Ready=" + ready, err == nil && ready == "True"
+		})
+		return err
+	}
 	renewed := func(ctx context.Context) (time.Time, error) {
 		l, err := hub.kube.CoordinationV1().Leases(memberLeases).Get(ctx, name, metav1.GetOptions{})
 		if err != nil || l.Spec.RenewTime == nil {

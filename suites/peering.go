@@ -96,6 +96,9 @@ func (s *scenario) peering(ctx context.Context) error {
 	// What the rules forbid is forbidden still, and silence takes longest to hear.
 	due := slices.DeleteFunc(slices.Clone(questions), func(q question) bool { return !expected[q] })
 	s.judgePairs(ctx, "healed: ", due, expected)
+	if s.spec.Peering.RemoveRoute != nil {
+		return s.withoutRoute(ctx, questions, due, expected)
+	}
 	return nil
 }
 

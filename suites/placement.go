@@ -8,15 +8,9 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
-	"github.com/atoll-dev/atoll/fixtures/workloads"
 	"github.com/atoll-dev/atoll/sim/placement"
 	"github.com/atoll-dev/atoll/topologies"
 )
@@ -35,7 +29,11 @@ func (s *scenario) placement(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cross, err := s.claimCrossing(ctx, from(s.plan.Hub.Cluster, s.plan.Hub.Members...)...)
+	var crossed [][2]string
+	if slices.ContainsFunc(s.spec.Placement.Steps, places) { // else nothing need cross the WAN
+		crossed = from(s.plan.Hub.Cluster, s.plan.Hub.Members...)
+	}
+	cross, err := s.claimCrossing(ctx, crossed...)
 	if err != nil {
 		return err
 	}
@@ -44,7 +42,7 @@ func (s *scenario) placement(ctx context.Context) error {
 		return err
 	}
 	if s.opts.Invert {
-		if err := t.withholdPolicy(ctx); err != nil {
+		if err := s.invertPlacement(ctx, t, fleet); err != nil {
 			return err
 		}
 	}
@@ -56,6 +54,57 @@ func (s *scenario) placement(ctx context.Context) error {
 	return cross.verify(ctx, s)
 }
 
+// places tells whether a step has the hub place something.
+func places(step topologies.PlacementStep) bool {
+	return step.Policy != topologies.PolicyWithhold &&
+		(step.Policy != "" || step.Extend != nil || step.On != nil || step.Replicas != nil || step.Weights != nil)
+}
+
+// invertPlacement takes the policy away; or puts it there, where the question
+// begins with what is without one.
+func (s *scenario) invertPlacement(ctx context.Context, t *template, fleet *fleet) error {
+	// Runs last: what comes after this scenario begins with what it leaves.
+	s.cleanup("leave what the steps leave", func(ctx context.Context) error { return s.leaveBehind(ctx, fleet) })
+	if s.spec.Placement.Steps[0].Policy != topologies.PolicyWithhold {
+		return t.withholdPolicy(ctx)
+	}
+	return t.forcePolicy(ctx, fleet)
+}
+
+// leaveBehind does what the steps do, without judging what comes of it, and
+// waits until the members have followed.
+func (s *scenario) leaveBehind(ctx context.Context, fleet *fleet) error {
+	t, err := s.findTemplate(ctx, s.spec.Placement.Workload)
+	if err != nil {
+		return err
+	}
+	want := map[string]int{}
+	for _, step := range s.spec.Placement.Steps {
+		if step.Replicas != nil {
+			t.replicas = *step.Replicas
+			if err := t.setReplicas(ctx, t.replicas); err != nil {
+				return err
+			}
+		}
+		if step.Weights != nil {
+			t.weights = step.Weights
+		}
+		if step.Policy == topologies.PolicyWithhold {
+			clear(want)
+			continue
+		}
+		there, err := t.put(ctx, step)
+		if err != nil {
+			return err
+		}
+		if there {
+			want = shown(placement.Divide(t.replicas, t.weights, t.uid), t.replicas)
+		}
+	}
+	_, err = fleet.wait(ctx, "replicas "+division(want), time.Now(), convergeWithin+20*s.longestRTT(), func(got, _ map[string]int) bool { return maps.Equal(got, want) })
+	return err
+}
+
 // placementStep applies one step and waits for the members to follow.
 func (s *scenario) placementStep(ctx context.Context, t *template, fleet *fleet, i int, step topologies.PlacementStep) error {
 	if step.Replicas != nil {
@@ -64,19 +113,21 @@ func (s *scenario) placementStep(ctx context.Context, t *template, fleet *fleet,
 	if step.Weights != nil {
 		t.weights = step.Weights
 	}
+	withheld := step.Policy == topologies.PolicyWithhold
 	name := fmt.Sprintf("%d @ %s", t.replicas, weightsText(t.weights))
+	if withheld {
+		name = fmt.Sprintf("%d without a policy", t.replicas)
+	}
 	s.begin("step %d: %s", i+1, name)
-
-	policy, err := t.policy(ctx)
-	if err != nil {
-		return err
-	}
-	if policy == nil {
-		s.check(name+": a policy selects the workload", "PropagationPolicy "+t.policyName, "no PropagationPolicy "+t.policyName, false)
-	}
 	start := time.Now()
-	if policy != nil && step.Weights != nil {
-		if err := t.setWeights(ctx, policy); err != nil {
+	if withheld && !s.opts.Invert {
+		// Replicas come with the manifest; what the step wants is set below.
+		if err := t.withhold(ctx, fleet); err != nil {
+			return err
+		}
+	}
+	if !withheld {
+		if err := t.shape(ctx, name, step); err != nil {
 			return err
 		}
 	}
@@ -86,9 +137,52 @@ func (s *scenario) placementStep(ctx context.Context, t *template, fleet *fleet,
 		}
 	}
 	s.rec.mark(lab.HubName, "applied "+name)
-
+	if withheld {
+		if err := t.judgeAbsent(ctx, name); err != nil {
+			return err
+		}
+		// The hub's own word that it has looked and found none: only then is
+		// it an answer that nothing came of the template.
+		if err := s.judgeEvents(ctx, name, t.namespace, s.expectedEvents(i, step)); err != nil {
+			return err
+		}
+		return s.converge(ctx, t, fleet, name, start, s.expectedNowhere(step), 0)
+	}
 	want := s.expectedDivision(t, i, step, name)
-	return s.converge(ctx, t, fleet, name, start, want, t.replicas)
+	if err := s.converge(ctx, t, fleet, name, start, want, t.replicas); err != nil {
+		return err
+	}
+	for _, workload := range t.extended {
+		if err := s.placedToo(ctx, t, i, workload, start); err != nil {
+			return err
+		}
+	}
+	return s.judgeEvents(ctx, name, t.namespace, s.expectedEvents(i, step))
+}
+
+// placedToo holds a workload that the policy has been extended to against what
+// its weights make of it.
+func (s *scenario) placedToo(ctx context.Context, t *template, i int, workload string, start time.Time) error {
+	too, err := s.findTemplate(ctx, workload)
+	if err != nil {
+		return err
+	}
+	too.weights = t.weights
+	fleet, err := s.follow(ctx, too.namespace, too.name, s.plan.Hub.Members)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%s, %d @ %s", workload, too.replicas, weightsText(too.weights))
+	want := placement.Divide(too.replicas, too.weights, too.uid)
+	if i < len(s.predict.Extended) {
+		s.predicted(name, want, too.replicas, s.predict.Extended[i][workload])
+	}
+	return s.converge(ctx, too, fleet, name, start, want, too.replicas)
+}
+
+// expectedNowhere is the file's, or no cluster at all.
+func (s *scenario) expectedNowhere(step topologies.PlacementStep) map[string]int {
+	return shown(step.Expect, 1)
 }
 
 // expectedDivision is the file's, or what the rule gives for this template's
@@ -98,15 +192,24 @@ func (s *scenario) expectedDivision(t *template, i int, step topologies.Placemen
 		return shown(step.Expect, t.replicas)
 	}
 	want := placement.Divide(t.replicas, t.weights, t.uid)
-	if i < len(s.predict.Placements) && len(s.predict.Placements[i]) > 0 {
-		var possible []string
-		for _, p := range s.predict.Placements[i] {
-			possible = append(possible, division(shown(p, t.replicas)))
-		}
-		s.check(name+": the division for this UID is a predicted one", strings.Join(possible, " or "), division(want),
-			slices.Contains(possible, division(want)))
+	if i < len(s.predict.Placements) {
+		s.predicted(name, want, t.replicas, s.predict.Placements[i])
 	}
 	return want
+}
+
+// predicted holds a division against those that the plan thought possible
+// without knowing the template's UID.
+func (s *scenario) predicted(name string, want map[string]int, replicas int, divisions []map[string]int) {
+	if len(divisions) == 0 {
+		return
+	}
+	var possible []string
+	for _, p := range divisions {
+		possible = append(possible, division(shown(p, replicas)))
+	}
+	s.check(name+": the division for this UID is a predicted one", strings.Join(possible, " or "), division(want),
+		slices.Contains(possible, division(want)))
 }
 
 // converge waits until the members ask for what is wanted, have it ready, and
@@ -134,7 +237,7 @@ func (s *scenario) converge(ctx context.Context, t *template, fleet *fleet, name
 		}
 		st := d.Status
 		seen := fmt.Sprintf("%d ready", st.ReadyReplicas)
-		if st.ObservedGeneration < d.Generation {
+		if len(want) > 0 && st.ObservedGeneration < d.Generation { // nobody observes what is placed nowhere
 			return fmt.Sprintf("%s of generation %d, asked for %d", seen, st.ObservedGeneration, d.Generation), false
 		}
 		return seen, int(st.ReadyReplicas) == total && int(st.Replicas) == total
@@ -176,171 +279,4 @@ func weightsText(w map[string]int64) string {
 		parts = append(parts, fmt.Sprintf("%s %d", c, w[c]))
 	}
 	return strings.Join(parts, ":")
-}
-
-// template is a workload's Deployment on the hub, and the policy that places it.
-type template struct {
-	s                           *scenario
-	hub                         *cluster
-	namespace, name, policyName string
-	uid                         string
-	replicas                    int
-	weights                     map[string]int64 // in force, by cluster
-}
-
-// findTemplate finds the Deployment of a workload on the hub and the
-// PropagationPolicy that selects it.
-func (s *scenario) findTemplate(ctx context.Context, workload string) (*template, error) {
-	hub, err := s.clients.cluster(lab.HubName)
-	if err != nil {
-		return nil, err
-	}
-	list, err := hub.kube.AppsV1().Deployments("").List(ctx, metav1.ListOptions{LabelSelector: workloads.WorkloadLabel + "=" + workload})
-	if err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
-	}
-	if len(list.Items) == 0 {
-		return nil, fmt.Errorf("hub: workload %s has no Deployment", workload)
-	}
-	d := &list.Items[0]
-	for i := range list.Items {
-		if list.Items[i].Name == workload {
-			d = &list.Items[i]
-		}
-	}
-	t := &template{s: s, hub: hub, namespace: d.Namespace, name: d.Name, uid: string(d.UID), replicas: int(replicasOf(d))}
-	s.touch(lab.HubName, deployments, t.namespace, t.name)
-	for _, m := range s.plan.Hub.Members {
-		s.touch(m, deployments, t.namespace, t.name)
-	}
-	all, err := hub.dyn.Resource(policies).Namespace(t.namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("hub: %w", err)
-	}
-	t.policyName = d.Name + "-propagation"
-	for i := range all.Items {
-		if selects(&all.Items[i], d.Name) {
-			t.policyName = all.Items[i].GetName()
-			t.weights = staticWeights(&all.Items[i], s.plan.Hub.Members)
-		}
-	}
-	s.touch(lab.HubName, policies, t.namespace, t.policyName)
-	s.touch(lab.HubName, bindings, t.namespace, t.name+"-deployment")
-	return t, nil
-}
-
-// policy reads the policy; nil if there is none.
-func (t *template) policy(ctx context.Context) (*unstructured.Unstructured, error) {
-	p, err := t.hub.dyn.Resource(policies).Namespace(t.namespace).Get(ctx, t.policyName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("hub: policy %s: %w", t.policyName, err)
-	}
-	return p, nil
-}
-
-// withholdPolicy deletes the policy until the scenario ends.
-func (t *template) withholdPolicy(ctx context.Context) error {
-	p, err := t.policy(ctx)
-	if err != nil || p == nil {
-		return err
-	}
-	api := t.hub.dyn.Resource(policies).Namespace(t.namespace)
-	replicas := t.replicas
-	t.s.cleanup("put policy "+t.policyName+" back", func(ctx context.Context) error {
-		fresh := p.DeepCopy()
-		for _, f := range []string{"resourceVersion", "uid", "creationTimestamp", "generation", "managedFields"} {
-			unstructured.RemoveNestedField(fresh.Object, "metadata", f)
-		}
-		_, err := api.Create(ctx, fresh, metav1.CreateOptions{})
-		return err
-	})
-	// Runs before the policy is back: the members never see what was asked meanwhile.
-	t.s.cleanup("scale "+t.name+" back", func(ctx context.Context) error { return t.setReplicas(ctx, replicas) })
-	t.s.rec.inverted("no PropagationPolicy " + t.policyName)
-	if err := api.Delete(ctx, t.policyName, metav1.DeleteOptions{}); err != nil {
-		return fmt.Errorf("withhold policy %s: %w", t.policyName, err)
-	}
-	_, err = until(ctx, "policy "+t.policyName+" gone", 5*time.Second, func(ctx context.Context) (string, bool) {
-		p, err := t.policy(ctx)
-		return fmt.Sprintf("still there: %v", p != nil), err == nil && p == nil
-	})
-	return err
-}
-
-func (t *template) setReplicas(ctx context.Context, n int) error {
-	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n)
-	_, err := t.hub.kube.AppsV1().Deployments(t.namespace).Patch(ctx, t.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "atoll-suites"})
-	if err != nil {
-		return fmt.Errorf("hub: scale %s to %d: %w", t.name, n, err)
-	}
-	return nil
-}
-
-// setWeights gives the policy exactly these static weights.
-func (t *template) setWeights(ctx context.Context, p *unstructured.Unstructured) error {
-	var list []any
-	for _, c := range sortedKeys(t.weights) {
-		list = append(list, map[string]any{
-			"targetCluster": map[string]any{"clusterNames": []any{c}},
-			"weight":        t.weights[c],
-		})
-	}
-	scheduling := map[string]any{
-		"replicaSchedulingType":     "Divided",
-		"replicaDivisionPreference": "Weighted",
-		"weightPreference":          map[string]any{"staticWeightList": list},
-	}
-	if err := unstructured.SetNestedMap(p.Object, scheduling, "spec", "placement", "replicaScheduling"); err != nil {
-		return fmt.Errorf("policy %s: %w", t.policyName, err)
-	}
-	_, err := t.hub.dyn.Resource(policies).Namespace(t.namespace).Update(ctx, p, metav1.UpdateOptions{FieldManager: "atoll-suites"})
-	if err != nil {
-		return fmt.Errorf("hub: weights of %s: %w", t.policyName, err)
-	}
-	return nil
-}
-
-// whyNot tells what the hub itself says about a template that does not
-// spread: its last warning.
-func (t *template) whyNot(ctx context.Context) error {
-	sel := fields.Set{"involvedObject.name": t.name, "type": "Warning"}.String()
-	events, err := t.hub.kube.CoreV1().Events(t.namespace).List(ctx, metav1.ListOptions{FieldSelector: sel})
-	if err != nil || len(events.Items) == 0 {
-		return nil // the failed check says it all
-	}
-	last := slices.MaxFunc(events.Items, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
-	return fmt.Errorf("the hub says: %s: %s", last.Reason, last.Message)
-}
-
-// selects tells whether a policy names a Deployment.
-func selects(p *unstructured.Unstructured, name string) bool {
-	list, _, _ := unstructured.NestedSlice(p.Object, "spec", "resourceSelectors")
-	for _, item := range list {
-		if m, ok := item.(map[string]any); ok && m["kind"] == "Deployment" && (m["name"] == name || m["name"] == nil) {
-			return true
-		}
-	}
-	return false
-}
-
-// staticWeights reads a policy's weights by cluster name. Rules that select
-// otherwise than by name match every cluster here, as an empty one does.
-func staticWeights(p *unstructured.Unstructured, clusters []string) map[string]int64 {
-	list, _, _ := unstructured.NestedSlice(p.Object, "spec", "placement", "replicaScheduling", "weightPreference", "staticWeightList")
-	var rules []placement.Rule
-	for _, item := range list {
-		m, ok := item.(map[string]any)
-		if !ok {
-			continue
-		}
-		names, _, _ := unstructured.NestedStringSlice(m, "targetCluster", "clusterNames")
-		weight, _, _ := unstructured.NestedInt64(m, "weight")
-		rules = append(rules, placement.Rule{Weight: weight, Matches: func(c string) bool {
-			return len(names) == 0 || slices.Contains(names, c)
-		}})
-	}
-	return placement.Weights(clusters, rules)
 }

@@ -143,6 +143,8 @@ func kindOf(sc *topologies.Scenario) (suite string, ask func(*scenario, context.
 		return "firewall", (*scenario).firewall
 	case sc.Shop != nil:
 		return "shop", (*scenario).shop
+	case sc.Change != nil:
+		return "change", (*scenario).change
 	}
 	return "", func(*scenario, context.Context) error {
 		return invalid("scenario %s is of a kind that the suites don't know", sc.Name)

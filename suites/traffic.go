@@ -9,9 +9,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/topologies"
 )
@@ -54,6 +51,9 @@ func (s *scenario) traffic(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if answers, ok := s.predict.Origins[sender.cluster.name]; ok {
+		s.predict.Answers = answers // what is predicted for a caller that is there
+	}
 	s.begin("read the endpoints of %s", sc.To)
 	if err := s.settle(ctx, sc.To); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (s *scenario) traffic(ctx context.Context) error {
 	if n == 0 {
 		n = defaultRequests
 	}
-	s.begin("send %d requests from %s", n, sc.From)
+	s.begin("send %d requests from %s/%s", n, sender.cluster.name, workloadOf(sc.From))
 	first, eps, err := s.sendInProportion(ctx, sender, n, eps, expected)
 	if err != nil {
 		return err
@@ -110,32 +110,6 @@ func (s *scenario) traffic(ctx context.Context) error {
 		return s.failover(ctx, sender, sc.To, eps, expected)
 	}
 	return nil
-}
-
-// findSender finds a ready pod of CLUSTER/WORKLOAD.
-func (s *scenario) findSender(ctx context.Context, place string) (*sender, error) {
-	name, workload, ok := strings.Cut(place, "/")
-	if !ok {
-		return nil, invalid("%q is not CLUSTER/WORKLOAD", place)
-	}
-	c, err := s.clients.cluster(name)
-	if err != nil {
-		return nil, err
-	}
-	var pod *corev1.Pod
-	s.touch(name, deployments, metav1.NamespaceDefault, workload)
-	_, err = until(ctx, "a ready pod of "+place, 10*time.Second, func(ctx context.Context) (string, bool) {
-		p, err := lab.ReadyPod(ctx, c.kube, "", workload)
-		if err != nil {
-			return short(err), false
-		}
-		pod = p
-		return p.Name, true
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &sender{cluster: c, namespace: pod.Namespace, pod: pod.Name, container: pod.Spec.Containers[0].Name}, nil
 }
 
 // expectedClusters are the file's, else the plan's, else all with endpoints.
@@ -165,6 +139,9 @@ func (s *scenario) sendInProportion(ctx context.Context, sender *sender, n int, 
 		}
 		t := count(replies, eps.home)
 		checks := append(answerChecks(t, n, expected), proportionCheck(t, eps, expected))
+		if s.spec.Traffic.Expect.Regions {
+			checks = append(checks, s.regionCheck(replies, eps.home))
+		}
 		held := !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK })
 		if !held && time.Since(start) < s.meshTimes().failover && !s.opts.Invert {
 			s.event(lab.Progress, fmt.Sprintf("once more: %s of endpoints %s", t, division(eps.ready)))

@@ -122,7 +122,7 @@ func (s *Stack) setDefaults(t *Topology) {
 		setDefault(&s.Admin.Engine, EngineBuiltin)
 	}
 	if s.Agents != nil {
-		setDefault(&s.Agents.Mode, "pull")
+		setDefault(&s.Agents.Mode, ModePull)
 		if s.Agents.On == nil {
 			s.Agents.On = t.managed()
 		}

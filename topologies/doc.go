@@ -84,8 +84,8 @@
 //
 // Peering says which clusters exchange traffic at all: mesh (every pair, the
 // default), star (a hub with every other) or list. Each pair of regions whose
-// nodes are to talk must have a link. A peering of a list may limit what is
-// sent through it by routes; there is no transit unless a route says via.
+// nodes are to talk must have a link. A peering of a list or a star may limit
+// what is sent through it by routes; there is no transit unless a route says via.
 //
 // Rules are stateful security lists. An ordered pair of clusters that no rule
 // names is open; one that is named admits only what its rules list. The ends of
@@ -103,8 +103,27 @@
 // A workload that goes to clusters directly may place its Deployments: one that
 // place names is on the clusters that name it, all else is on every cluster.
 //
+// With policy: withhold a workload is applied to the hub without what would
+// place it; a step of a placement applies the policy, extends it to further
+// workloads or withholds it again:
+//
+//	scenarios:
+//	- placement:
+//	    workload: hello
+//	    steps:
+//	    - {policy: withhold, replicas: 3}                   # 0/3, and an event that says why
+//	    - {policy: apply, weights: {us: 1, ap: 1, eu: 1}}
+//	    - {extend: [sleep], weights: {us: 2, ap: 2, eu: 1}} # sleep: policy: withhold
+//	    - {on: [us], events: [{on: Service/hello, reason: SyncSucceed, message: to cluster us}]}
+//	- traffic: {from: sleep, to: "http://hello:5000", expect: {regions: true}} # from wherever it is
+//
+// A change adds clusters, links, peerings and rules to the running lab, and
+// takes them away again when it has looked. What is added is checked as if it
+// stood in the file.
+//
 // A scenario has exactly one kind: peering, placement, traffic, nodeFailure,
-// controlPlaneFailure, agentPartition, running, proxies, firewall or shop. One without a name is called by its
+// controlPlaneFailure, agentPartition, running, proxies, firewall, shop or
+// change. One without a name is called by its
 // kind, the next of the kind with -2, and so on. An expect left out is what
 // the plan predicts.
 //

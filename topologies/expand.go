@@ -151,6 +151,7 @@ func (s Scenario) kinds() []string {
 		{"proxies", s.Proxies != nil},
 		{"firewall", s.Firewall != nil},
 		{"shop", s.Shop != nil},
+		{"change", s.Change != nil},
 	} {
 		if k.set {
 			kinds = append(kinds, k.name)

@@ -130,7 +130,7 @@ const (
 type Peering struct {
 	Mode     PeeringMode `json:"mode,omitempty" jsonschema:"enum=mesh,enum=star,enum=list"` // mesh when left out
 	Hub      string      `json:"hub,omitempty"`                                             // star only: the cluster in the middle
-	Peerings []Peer      `json:"peerings,omitempty"`                                        // list only: the pairs
+	Peerings []Peer      `json:"peerings,omitempty"`                                        // list: the pairs; star: the routes of the hub's peerings that have some
 }
 
 // Peer is one peered pair of clusters.
@@ -185,10 +185,16 @@ type Admin struct {
 	Engine Engine `json:"engine,omitempty" jsonschema:"enum=builtin,enum=chart,enum=binaries"` // builtin when left out
 }
 
+// The modes of joining a cluster to the hub.
+const (
+	ModePull = "pull"
+	ModePush = "push"
+)
+
 // Agents join the managed clusters to the hub.
 type Agents struct {
-	Mode string   `json:"mode,omitempty" jsonschema:"enum=pull"` // pull
-	On   []string `json:"on,omitempty"`                          // every managed cluster when left out; the admin may be named too
+	Mode string   `json:"mode,omitempty" jsonschema:"enum=pull,enum=push"` // pull when left out: an agent in each cluster dials the hub; push: the hub dials each cluster's API server
+	On   []string `json:"on,omitempty"`                                    // every managed cluster when left out; the admin may be named too
 }
 
 // MeshSpec is the service mesh.
@@ -225,7 +231,8 @@ type Workload struct {
 	// Place is, via direct only, on which clusters Deployments of the manifest
 	// are, by cluster: one that is named is on the clusters that name it, all
 	// else is on every cluster.
-	Place map[string][]string `json:"place,omitempty"`
+	Place  map[string][]string `json:"place,omitempty"`
+	Policy Policy              `json:"policy,omitempty" jsonschema:"enum=withhold"` // via hub only: withhold its propagation policies until a placement scenario applies them
 
 	// Objects is the manifest itself, Kubernetes objects in YAML. It is read
 	// from Manifest when the file is loaded, so that a topology is complete in
@@ -250,32 +257,28 @@ type Scenario struct {
 	Proxies             *ProxiesScenario             `json:"proxies,omitempty"`             // which control planes of the mesh answer, and for whom
 	Firewall            *FirewallScenario            `json:"firewall,omitempty"`            // what passes with a security rule, and without it
 	Shop                *ShopScenario                `json:"shop,omitempty"`                // the shop's pages
+	Change              *ChangeScenario              `json:"change,omitempty"`              // the topology changes while the lab runs
 }
 
 // PeeringScenario checks every ordered pair of clusters: what is allowed
 // answers, what is forbidden does not, the round trip is the link's; then one
 // peering is cut and healed.
 type PeeringScenario struct {
-	Cut []string `json:"cut,omitempty" jsonschema:"minItems=2,maxItems=2"` // the pair to cut; a seeded choice when left out
+	Cut   []string `json:"cut,omitempty" jsonschema:"minItems=2,maxItems=2"` // the pair to cut; a seeded choice when left out
+	Ports []Port   `json:"ports,omitempty"`                                  // to try beside those that a rule or the stack names
+
+	RemoveRoute *Direction `json:"removeRoute,omitempty"` // afterwards, take what leads to a cluster out of another's route table: just that direction breaks
 }
 
-// PlacementScenario applies steps to a workload on the hub and reads the
-// replicas from the members' own API servers.
-type PlacementScenario struct {
-	Workload string          `json:"workload"` // one that goes via the hub
-	Steps    []PlacementStep `json:"steps"`    // one after another
-}
-
-// PlacementStep changes the replicas, the weights or both.
-type PlacementStep struct {
-	Replicas *int             `json:"replicas,omitempty"` // as they were when left out
-	Weights  map[string]int64 `json:"weights,omitempty"`  // per cluster, at least 1; as they were when left out
-	Expect   map[string]int   `json:"expect,omitempty"`   // replicas per cluster; the plan's prediction when left out
+// Direction is a way from one cluster to another.
+type Direction struct {
+	From string `json:"from"` // a cluster
+	To   string `json:"to"`   // one that is peered with it
 }
 
 // TrafficScenario sends requests from a workload and counts who answers.
 type TrafficScenario struct {
-	From      string        `json:"from"`                // CLUSTER/WORKLOAD
+	From      string        `json:"from"`                // CLUSTER/WORKLOAD, or WORKLOAD for one that the hub places: from wherever it is
 	To        string        `json:"to"`                  // a URL
 	Requests  int           `json:"requests,omitempty"`  // 100 when left out
 	Partition string        `json:"partition,omitempty"` // afterwards, cut this cluster off: the others must answer
@@ -286,6 +289,7 @@ type TrafficScenario struct {
 // endpoints.
 type TrafficExpect struct {
 	Clusters []string `json:"clusters,omitempty"` // exactly these
+	Regions  bool     `json:"regions,omitempty"`  // each reply names the region of the cluster that gave it, as REGION=NAME, and they are several
 }
 
 // NodeFailureScenario stops a node and watches Kubernetes replace its pods.

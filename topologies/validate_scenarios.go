@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop"}
+var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop", "change"}
 
 func join(names []string) string { return strings.Join(names, ", ") }
 
@@ -61,12 +61,17 @@ func (v *validator) scenario(path, what string, s Scenario) {
 		v.firewallScenario(path, what, s.Firewall)
 	case s.Shop != nil:
 		v.shopScenario(path, what, s.Shop)
+	case s.Change != nil:
+		v.changeScenario(path, what, s.Change)
 	}
 }
 
 func (v *validator) peeringScenario(path, what string, s *PeeringScenario) {
 	if len(v.t.PeeredPairs()) == 0 && !v.failed("spec") {
 		v.fault(path, "%s: no two clusters are peered", what)
+	}
+	if s.RemoveRoute != nil {
+		v.direction(path+".removeRoute", what, s.RemoveRoute)
 	}
 	if s.Cut == nil || v.failed(path+".cut") {
 		return
@@ -79,6 +84,14 @@ func (v *validator) peeringScenario(path, what string, s *PeeringScenario) {
 	okB := v.cluster(path+".cut[1]", what, s.Cut[1])
 	if okA && okB && !v.t.Peered(s.Cut[0], s.Cut[1]) && !v.failed("spec.wan.peering") {
 		v.fault(path+".cut", "%s: %s and %s are not peered, so there is nothing to cut", what, s.Cut[0], s.Cut[1])
+	}
+}
+
+func (v *validator) direction(path, what string, d *Direction) {
+	okFrom := v.cluster(path+".from", what, d.From)
+	okTo := v.cluster(path+".to", what, d.To)
+	if okFrom && okTo && !v.t.Peered(d.From, d.To) && !v.failed("spec.wan.peering") {
+		v.fault(path, "%s: %s and %s are not peered, so there is no route to remove", what, d.From, d.To)
 	}
 }
 
@@ -121,37 +134,6 @@ func (v *validator) member(path, what, name string) {
 	}
 }
 
-func (v *validator) placementScenario(path, what string, s *PlacementScenario) {
-	v.hubWorkload(path+".workload", what, s.Workload)
-	if len(s.Steps) == 0 && !v.failed(path) {
-		v.fault(path+".steps", "%s: there are no steps", what)
-	}
-	for i, step := range s.Steps {
-		p := fmt.Sprintf("%s.steps[%d]", path, i)
-		if step.Replicas == nil && step.Weights == nil && !v.failed(p) {
-			v.fault(p, "%s: step %d changes neither replicas nor weights", what, i+1)
-		}
-		if step.Replicas != nil {
-			v.replicas(p+".replicas", fmt.Sprintf("%s: step %d", what, i+1), *step.Replicas)
-		}
-		if step.Weights != nil && len(step.Weights) == 0 {
-			v.fault(p+".weights", "%s: step %d: weights names no cluster", what, i+1)
-		}
-		for _, name := range sortedKeys(step.Weights) {
-			wp := p + ".weights." + name
-			v.member(wp, fmt.Sprintf("%s: step %d", what, i+1), name)
-			if weight := step.Weights[name]; (weight < 1 || weight > maxWeight) && !v.failed(wp) {
-				v.fault(wp, "%s: step %d: weight %d of %s is not from 1 to %d", what, i+1, weight, abbreviate(name), maxWeight)
-			}
-		}
-		for _, name := range sortedKeys(step.Expect) {
-			ep := p + ".expect." + name
-			v.member(ep, fmt.Sprintf("%s: step %d", what, i+1), name)
-			v.replicas(ep, fmt.Sprintf("%s: step %d: %s", what, i+1, abbreviate(name)), step.Expect[name])
-		}
-	}
-}
-
 func (v *validator) replicas(path, what string, n int) {
 	switch {
 	case n < 0:
@@ -162,17 +144,9 @@ func (v *validator) replicas(path, what string, n int) {
 }
 
 func (v *validator) trafficScenario(path, what string, s *TrafficScenario) {
-	cluster, name, ok := strings.Cut(s.From, "/")
-	switch {
-	case v.failed(path+".from") || s.From == "" && v.failed(path):
-	case !ok || cluster == "" || name == "":
-		v.fault(path+".from", "%s: from is CLUSTER/WORKLOAD, not %q", what, abbreviate(s.From))
-	default:
-		known := v.cluster(path+".from", what, cluster)
-		w := v.workload(path+".from", what, name)
-		if known && w != nil && w.Via == ViaDirect && !slices.Contains(w.On, cluster) {
-			v.fault(path+".from", "%s: workload %s is not on %s", what, name, cluster)
-		}
+	cluster := v.sender(path+".from", what, s.From)
+	if cluster == "" && s.Partition != "" && !v.failed(path) && !strings.Contains(s.From, "/") {
+		v.fault(path+".partition", "%s: with from: WORKLOAD the cluster that is cut off might be the one that asks; name the cluster that asks", what)
 	}
 	v.url(path+".to", what, s.To)
 	if s.Requests < 1 || s.Requests > maxRequests {
@@ -182,6 +156,28 @@ func (v *validator) trafficScenario(path, what string, s *TrafficScenario) {
 		v.fault(path+".partition", "%s: the requests start in %s; with it cut off none would get out", what, cluster)
 	}
 	v.clusterSet(path+".expect.clusters", what, s.Expect.Clusters)
+}
+
+// sender checks where requests come from, and returns the cluster if one is named.
+func (v *validator) sender(path, what, from string) (cluster string) {
+	if v.failed(path) || from == "" && v.lines[path] == 0 {
+		return ""
+	}
+	cluster, name, placed := strings.Cut(from, "/")
+	switch {
+	case !placed && from != "":
+		v.hubWorkload(path, what, from)
+		return ""
+	case cluster == "" || name == "":
+		v.fault(path, "%s: from is CLUSTER/WORKLOAD, or WORKLOAD for one that the hub places, not %q", what, abbreviate(from))
+		return ""
+	}
+	known := v.cluster(path, what, cluster)
+	w := v.workload(path, what, name)
+	if known && w != nil && w.Via == ViaDirect && !slices.Contains(w.On, cluster) {
+		v.fault(path, "%s: workload %s is not on %s", what, name, cluster)
+	}
+	return cluster
 }
 
 func (v *validator) url(path, what, text string) {

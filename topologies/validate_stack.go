@@ -107,6 +107,9 @@ func (v *validator) workloadVia(path string, w Workload) {
 		}
 		return
 	}
+	if w.Policy != "" {
+		v.fault(path+".policy", "workload %s: only what goes via the hub has a policy to withhold", w.Name)
+	}
 	v.clusterSet(path+".on", "workload "+w.Name, w.On)
 	if len(w.On) == 0 && !v.failed("spec.clusters") {
 		v.fault(path, "workload %s: on no cluster", w.Name)

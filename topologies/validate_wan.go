@@ -84,8 +84,8 @@ func (v *validator) peering() {
 	} else if p.Hub != "" {
 		v.fault(path+".hub", "peering: only a star has a hub, not a %s", p.Mode)
 	}
-	if p.Mode != List && len(p.Peerings) > 0 {
-		v.fault(path+".peerings", "peering: only a list has peerings, not a %s", p.Mode)
+	if p.Mode == Mesh && len(p.Peerings) > 0 {
+		v.fault(path+".peerings", "peering: only a list or a star has peerings, not a %s", p.Mode)
 		return
 	}
 	if p.Mode == List && len(p.Peerings) == 0 && !v.failed(path) && len(v.t.Spec.Clusters) > 1 {
@@ -93,7 +93,11 @@ func (v *validator) peering() {
 	}
 	first := map[[2]string]int{}
 	for i, peer := range p.Peerings {
-		v.peer(fmt.Sprintf("%s.peerings[%d]", path, i), peer, i, first)
+		pp := fmt.Sprintf("%s.peerings[%d]", path, i)
+		v.peer(pp, peer, i, first)
+		if p.Mode == Star && p.Hub != "" && len(peer.Between) == 2 && !slices.Contains(peer.Between, p.Hub) {
+			v.fault(pp+".between", "peering %s↔%s: in a star every peering is with the hub, %s", peer.Between[0], peer.Between[1], p.Hub)
+		}
 	}
 	v.missingLinks()
 }
@@ -191,10 +195,13 @@ func (v *validator) missingLinks() {
 			}
 		}
 	}
-	for i, pair := range v.t.PeeredPairs() {
+	for _, pair := range v.t.PeeredPairs() {
 		path := "spec.wan.peering"
-		if v.t.Spec.WAN.Peering.Mode == List {
-			path = fmt.Sprintf("spec.wan.peering.peerings[%d]", i)
+		listed := slices.IndexFunc(v.t.Spec.WAN.Peering.Peerings, func(p Peer) bool {
+			return len(p.Between) == 2 && slices.Contains(p.Between, pair[0]) && slices.Contains(p.Between, pair[1])
+		})
+		if listed >= 0 {
+			path = fmt.Sprintf("spec.wan.peering.peerings[%d]", listed)
 		}
 		for _, a := range regions[pair[0]] {
 			for _, b := range regions[pair[1]] {

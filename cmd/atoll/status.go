@@ -89,6 +89,12 @@ func (a *app) showState(b lab.Backend, r lab.Record, st lab.State) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Name, region, api, strings.Join(nodes, " "))
 	}
+	if len(st.Peerings) > 0 {
+		fmt.Fprintln(w, "\nPEERING\tSTATE")
+		for _, p := range st.Peerings {
+			fmt.Fprintf(w, "%s↔%s\t%s\n", p.A, p.B, p.State)
+		}
+	}
 	fmt.Fprintln(w, "\nLINK\tPACKETS\tBYTES\tDROPPED")
 	for _, l := range st.Links {
 		var drops []string
