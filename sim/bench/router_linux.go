@@ -74,11 +74,14 @@ func (r *Router) begun() (string, error) {
 		return "", errors.Join(errors.New("the router ended"), err)
 	}
 	report := r.router.Report()
-	scheduling := "SCHED_FIFO granted"
+	scheduling, awake := report.Scheduling, "processors kept awake"
 	if !report.Realtime {
-		scheduling = "no SCHED_FIFO: " + report.RealtimeWhy
+		scheduling = "not scheduled in real time: " + report.RealtimeWhy
 	}
-	return fmt.Sprintf("%s, spin %v; super-packets: %s", scheduling, report.Spin, strings.Join(report.Offloads, " ")), nil
+	if !report.Awake {
+		awake = "processors may sleep: " + report.AwakeWhy
+	}
+	return fmt.Sprintf("%s, spin %v; %s; super-packets: %s", scheduling, report.Spin, awake, strings.Join(report.Offloads, " ")), nil
 }
 
 // Delay sets the delay of both directions.

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -55,14 +54,7 @@ func measure(b *testing.B, n *drivertest.Network, oneWay time.Duration) {
 		b.Fatal(err)
 	}
 	defer sink.Close()
-	raw, err := sink.SyscallConn()
-	if err != nil {
-		b.Fatal(err)
-	}
-	_ = raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
-	if err != nil {
-		b.Fatal(err)
-	}
+	set(b, sink, unix.SO_TIMESTAMPNS, 1)
 	source, err := from.Node.ListenUDP(netip.AddrPortFrom(from.Addr4, 0).String())
 	if err != nil {
 		b.Fatal(err)
@@ -88,11 +80,7 @@ func measure(b *testing.B, n *drivertest.Network, oneWay time.Duration) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		messages, err := unix.ParseSocketControlMessage(oob[:k])
-		if err != nil || len(messages) != 1 || len(messages[0].Data) < int(unsafe.Sizeof(unix.Timespec{})) {
-			b.Fatalf("no time of receipt: %v %v", messages, err)
-		}
-		came := (*unix.Timespec)(unsafe.Pointer(&messages[0].Data[0])).Nano()
+		came := stampOf(b, oob[:k], unix.SCM_TIMESTAMPNS)
 		if i >= warm {
 			late = append(late, time.Duration(came-int64(binary.BigEndian.Uint64(p[:])))-oneWay)
 		}

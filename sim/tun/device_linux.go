@@ -91,8 +91,12 @@ func (d *device) setUp() ([]string, error) {
 // read and write enter the kernel without telling the Go scheduler, which
 // costs less than the call: neither blocks.
 
-func (d *device) read(b []byte) (int, unix.Errno) {
-	n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(d.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+// read fills b, and tail with what does not fit into it.
+func (d *device) read(b, tail []byte) (int, unix.Errno) {
+	parts := [2]unix.Iovec{{Base: &b[0]}, {Base: &tail[0]}}
+	parts[0].SetLen(len(b))
+	parts[1].SetLen(len(tail))
+	n, _, e := unix.RawSyscall(unix.SYS_READV, uintptr(d.fd), uintptr(unsafe.Pointer(&parts)), uintptr(len(parts)))
 	return int(n), e
 }
 

@@ -51,8 +51,8 @@
 // is due or comes. It is scheduled in real time, and spins for the last
 // microseconds before a packet is due, where the machine permits;
 // [Router.Report] tells what was granted. A packet's time counts from when it
-// was read, less what the thread usually takes to wake up. What else it waits in
-// the device's queue before is not in the account, so that queue is short.
+// was read, so that none is released early. What it waits in the device's queue
+// before, until the thread is awake, is added to its delay; that queue is short.
 //
 // The thread needs one of Go's processors whenever it wakes up. A process that
 // does more than route should have one to spare (GOMAXPROCS).

@@ -103,9 +103,9 @@ func kernelRouter(t *testing.T, ns *drivertest.Namespace) (in, out *device) {
 // readWithin reads the next packet that is not the kernel's own talk, such as
 // IPv6 router solicitations.
 func readWithin(d *device, within time.Duration) ([]byte, error) {
-	b := make([]byte, 70000)
+	b, tail := make([]byte, 70000), make([]byte, 1)
 	for deadline := time.Now().Add(within); ; {
-		n, e := d.read(b)
+		n, e := d.read(b, tail)
 		switch {
 		case e == 0 && n > vnetSize+20:
 			if p := b[vnetSize:n]; p[0]>>4 == 4 || p[6] == protocolTCP || p[6] == protocolUDP {

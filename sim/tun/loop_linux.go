@@ -21,10 +21,13 @@ const tidyEvery = int64(500 * time.Millisecond)
 
 // loop is the router's thread.
 func (r *Router) loop() (err error) {
-	why := r.thread()
+	granted, why := r.thread()
 	defer r.leave()
+	drowsy := r.awake.open(r.cfg.Ordinary)
+	defer r.awake.close()
 	r.mu.Lock()
-	r.report.Realtime, r.report.RealtimeWhy = why == "", why
+	r.report.Realtime, r.report.Scheduling, r.report.RealtimeWhy = why == "", granted, why
+	r.report.Awake, r.report.AwakeWhy = drowsy == "", drowsy
 	r.spin.length = int64(r.report.Spin)
 	r.mu.Unlock()
 
@@ -36,7 +39,7 @@ func (r *Router) loop() (err error) {
 		r.totals.memory.Store(0)
 	}()
 	var ok bool
-	if r.scratch, ok = r.memory.take(largest); !ok {
+	if r.scratch, ok = r.memory.take(readSize); !ok {
 		return errors.New("tun: no memory for a single packet")
 	}
 	if err := r.routes.open(); err != nil {
@@ -66,7 +69,7 @@ func (r *Router) loop() (err error) {
 			r.memory.tidy()
 			r.tidy = now + tidyEvery
 		}
-		r.totals.held.Store(uint64(r.queue.len()))
+		r.totals.held.Store(uint64(r.queue.Len()))
 		r.totals.heldBytes.Store(uint64(r.memory.used))
 		r.totals.memory.Store(uint64(r.memory.held * slabSize))
 		if err := r.wait(fds); err != nil {
@@ -89,40 +92,46 @@ func (r *Router) wait(fds []unix.PollFd) error {
 	for i := range fds {
 		fds[i].Revents = 0
 	}
-	now, timeout := int64(0), int64(-1)
 	for _, d := range r.devices {
 		if d.ready {
-			timeout = 0
+			return poll(fds)
 		}
 	}
-	if timeout < 0 && r.queue.len() > 0 {
-		now = r.since()
-		due := r.queue.first()
-		early := r.spin.before(now)
-		timeout = max(0, due-now-max(early, r.wakes.usual()))
-		if early > 0 && timeout == 0 {
-			return r.spinUntil(now, due, fds)
+	now, due := r.since(), never
+	if at, ok := r.queue.Next(); ok {
+		due = int64(at)
+	}
+	alarm := r.awake.until(now, due)
+	if alarm != due {
+		return sleepFor(fds, alarm-now)
+	}
+	if due == never {
+		if r.memory.untidy() {
+			return sleepFor(fds, tidyEvery)
 		}
-	}
-	if timeout < 0 && r.memory.untidy() {
-		timeout = tidyEvery
-	}
-	switch timeout {
-	case 0:
-		return poll(fds)
-	case -1:
 		return sleep(fds, nil)
 	}
-	ts := unix.NsecToTimespec(timeout)
-	if err := sleep(fds, &ts); err != nil {
-		return err
+	early := r.spin.before(now)
+	timeout := due - now - max(early, r.wakes.usual())
+	switch {
+	case timeout > 0:
+		if err := sleepFor(fds, timeout); err != nil {
+			return err
+		}
+		if !anyReady(fds) {
+			r.wakes.add(r.since() - now - timeout)
+		}
+		return nil
+	case early > 0:
+		return r.spinUntil(now, due, fds)
 	}
-	if !anyReady(fds) {
-		r.wakes.add(r.since() - now - timeout)
-	} else {
-		r.asleep = now
-	}
-	return nil
+	return poll(fds)
+}
+
+// sleepFor sleeps for some nanoseconds, or until something can be read.
+func sleepFor(fds []unix.PollFd, ns int64) error {
+	ts := unix.NsecToTimespec(max(0, ns))
+	return sleep(fds, &ts)
 }
 
 func anyReady(fds []unix.PollFd) bool {
@@ -173,8 +182,7 @@ func pollError(e unix.Errno) error {
 // receive reads what a device has.
 func (r *Router) receive(d *device) error {
 	for range batch {
-		b := r.memory.bytes(r.scratch)
-		n, e := d.read(b)
+		n, e := d.read(r.memory.bytes(r.scratch), r.tail[:])
 		switch e {
 		case 0:
 		case unix.EAGAIN:
@@ -188,33 +196,49 @@ func (r *Router) receive(d *device) error {
 			return fmt.Errorf("tun: read from %s: %w", d.name, e)
 		}
 		// A packet's time is when it was read. One time for a batch would
-		// release the later ones too early.
+		// release the later ones too early, and so would taking off what the
+		// thread probably needed to wake up: some wake up at once.
 		now := time.Since(r.base)
-		if r.asleep > 0 {
-			// This one woke the thread, and had to wait for it.
-			now = max(now-time.Duration(r.wakes.usual()), time.Duration(r.asleep))
-			r.asleep = 0
-		}
-		r.take(d, n, now)
+		r.awake.busy = int64(now)
+		r.accept(d, n, now)
 	}
 	return nil
+}
+
+// accept takes what was read, n bytes with the vnet header, in the scratch
+// block and, what did not fit, in the tail.
+func (r *Router) accept(d *device, n int, now time.Duration) {
+	t := &r.totals
+	t.reads.Add(1)
+	t.readBytes.Add(uint64(max(0, n-vnetSize)))
+	switch {
+	case n == readSize+len(r.tail):
+		t.oversized.Add(1)
+	case n < vnetSize:
+		t.malformed.Add(1)
+	case n <= readSize:
+		r.take(d, n, now)
+	default:
+		whole, ok := r.memory.take(n)
+		if !ok {
+			t.overflow.Add(1)
+			return
+		}
+		b := r.memory.bytes(whole)
+		copy(b[copy(b, r.memory.bytes(r.scratch)):], r.tail[:])
+		usual := r.scratch
+		r.scratch = whole
+		r.take(d, n, now)
+		r.memory.release(r.scratch)
+		r.scratch = usual
+	}
 }
 
 // take asks the engine about a packet of n bytes, vnet header included, in the
 // scratch block.
 func (r *Router) take(d *device, n int, now time.Duration) {
 	t := &r.totals
-	t.reads.Add(1)
-	t.readBytes.Add(uint64(max(0, n-vnetSize)))
 	b := r.memory.bytes(r.scratch)
-	switch {
-	case n == len(b):
-		t.oversized.Add(1)
-		return
-	case n < vnetSize:
-		t.malformed.Add(1)
-		return
-	}
 	at := r.base.Add(now)
 	in := wan.Ingress{From: d.origin}
 	packet := b[vnetSize:n]
@@ -325,7 +349,7 @@ func (r *Router) reject(d *device, v wan.Verdict, packet []byte) {
 // deliver writes the scratch block's n bytes when they are due: now, if that
 // is so and nothing is to be written before.
 func (r *Router) deliver(d *device, due time.Duration, n int, now time.Duration) {
-	if due <= now && (r.queue.len() == 0 || r.queue.first() > int64(due)) {
+	if first, ok := r.queue.Next(); due <= now && (!ok || first > due) {
 		_ = r.write(d, r.memory.bytes(r.scratch)[:n], due, r.since()) // a device that is gone says so when it is read, too
 		return
 	}
@@ -357,21 +381,19 @@ func (r *Router) copy(b []byte) (block, bool) {
 }
 
 func (r *Router) hold(d *device, due time.Duration, b block, n int) {
-	r.queue.push(held{at: int64(due), device: d.index, block: b, size: int32(n)})
+	r.queue.Push(due, held{device: d.index, block: b, size: int32(n)})
 }
 
 // sendDue writes what is due.
 func (r *Router) sendDue() error {
 	for range batch {
-		if r.queue.len() == 0 {
-			return nil
-		}
+		first, ok := r.queue.Next()
 		now := r.since()
-		if r.queue.first() > now {
+		if !ok || int64(first) > now {
 			return nil
 		}
-		p := r.queue.pop()
-		err := r.write(r.devices[p.device], r.memory.bytes(p.block)[:p.size], time.Duration(p.at), now)
+		due, p := r.queue.Pop()
+		err := r.write(r.devices[p.device], r.memory.bytes(p.block)[:p.size], due, now)
 		r.memory.release(p.block)
 		if err != nil {
 			return err
@@ -383,6 +405,7 @@ func (r *Router) sendDue() error {
 // write gives the kernel a packet, vnet header first.
 func (r *Router) write(d *device, b []byte, due time.Duration, now int64) error {
 	t := &r.totals
+	r.awake.busy = now
 	t.late.add(time.Duration(now) - due)
 	switch e := d.write(b); e {
 	case 0:

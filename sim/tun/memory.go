@@ -12,15 +12,20 @@ const slabSize = 1 << 20
 // classes for each doubling, so that a packet wastes a tenth of its block on
 // average. The largest holds the largest packet and its vnet header.
 var perSlab = [...]int{
-	15, 18, 21, 25, 30, 36, 43, 52, 64, 73, 85, 102, 128, 146, 170, 204, 256, 292, 341, 409, 512,
+	15, 16, 18, 21, 25, 30, 36, 43, 52, 64, 73, 85, 102, 128, 146, 170, 204, 256, 292, 341, 409, 512,
 	585, 682, 819, 1024, 1170, 1365, 1638, 2048, 2340, 2730, 3276, 4096, 5461, 8192,
 }
 
 const (
 	classes = len(perSlab)
 	// largest is the size of a block of the largest class: 65,535 bytes and a
-	// vnet header fit, and a read that fills it was truncated.
+	// vnet header fit.
 	largest = slabSize / 15 &^ 63
+	// readSize is that of the blocks that packets are read into. The
+	// super-packets of TCP and UDP fit, 16 to a slab without waste and each on
+	// pages of its own; the few bytes that the largest packet has more are read
+	// into a tail of their own.
+	readSize = slabSize / 16
 	// spare slabs are kept for the next burst, the others given back if none
 	// came for a while.
 	spare = 4

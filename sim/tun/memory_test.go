@@ -152,43 +152,6 @@ func TestMemoryWithoutSystem(t *testing.T) {
 	}
 }
 
-func TestQueueIsSorted(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var q queue
-		var model []held
-		t.Repeat(map[string]func(*rapid.T){
-			"push": func(t *rapid.T) {
-				h := held{at: rapid.Int64Range(0, 50).Draw(t, "at"), size: int32(len(model)), seq: q.seq}
-				q.push(h)
-				model = append(model, h)
-			},
-			"pop": func(t *rapid.T) {
-				if len(model) == 0 {
-					t.Skip()
-				}
-				slices.SortStableFunc(model, func(a, b held) int {
-					if a.before(&b) {
-						return -1
-					}
-					return 1
-				})
-				if q.first() != model[0].at {
-					t.Fatalf("first is due at %d, want %d", q.first(), model[0].at)
-				}
-				if got := q.pop(); got != model[0] {
-					t.Fatalf("popped %+v, want %+v", got, model[0])
-				}
-				model = model[1:]
-			},
-			"": func(t *rapid.T) {
-				if q.len() != len(model) {
-					t.Fatalf("%d in the queue, want %d", q.len(), len(model))
-				}
-			},
-		})
-	})
-}
-
 func TestLateness(t *testing.T) {
 	for i := range lateBuckets {
 		if i > 0 && LateBound(i) <= LateBound(i-1) {

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/atoll-dev/atoll/sim/clock"
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
@@ -29,14 +30,22 @@ type Router struct {
 
 	// What follows is the thread's.
 	base    time.Time
-	queue   queue
+	queue   clock.Queue[held]
 	memory  *memory
 	tidy    int64 // when memory is tidied next
 	scratch block
+	tail    [128]byte // what of a packet does not fit into the scratch block
 	spin    spinner
 	wakes   wakes
-	asleep  int64 // when it fell asleep, if a packet then woke it that is not read yet
+	awake   awake
 	totals  totals
+}
+
+// held is a packet on its way.
+type held struct {
+	block  block
+	size   int32 // vnet header included
+	device int32 // where it came in, and goes out
 }
 
 var _ wan.Driver = (*Router)(nil)
@@ -73,6 +82,7 @@ func Open(cfg Config) (*Router, error) {
 	}
 	r := &Router{cfg: cfg, base: time.Now(), stop: -1, ready: make(chan struct{})}
 	r.report.Spin, r.report.RealtimeWhy = cfg.Spin, NotRunning
+	r.report.AwakeWhy = NotRunning
 	switch {
 	case cfg.Spin == 0:
 		r.report.SpinWhy = "not asked for"

@@ -37,7 +37,8 @@ type Config struct {
 	// Memory bounds, in bytes, the packets on their way; DefaultMemory if 0.
 	// Beyond it packets are dropped and counted in Counters.Overflow.
 	Memory int
-	// Ordinary does without real-time scheduling, even where it is permitted.
+	// Ordinary does without real-time scheduling and without keeping processors
+	// awake, even where they are permitted.
 	Ordinary bool
 	// Spin is for how long before a packet is due the router is awake, so that
 	// it need not be woken in time; DefaultSpin if 0, not at all if negative.
@@ -104,7 +105,8 @@ func (c *Config) validate() error {
 	return errors.Join(faults...)
 }
 
-// NotRunning is Report.RealtimeWhy of a router whose Run has not begun.
+// NotRunning is Report.RealtimeWhy and AwakeWhy of a router whose Run has not
+// begun.
 const NotRunning = "not running"
 
 // Report is what the machine granted a router.
@@ -115,10 +117,15 @@ type Report struct {
 	// Offloads are the kinds of super-packets that the kernel hands over:
 	// tcp4, tcp6, ecn, udp.
 	Offloads []string
-	// Realtime tells whether the thread runs under SCHED_FIFO; else RealtimeWhy
-	// says why not. Both are known once Run has begun.
+	// Realtime tells whether the thread is scheduled in real time, and Scheduling
+	// how; else RealtimeWhy says why not. They are known once Run has begun.
 	Realtime    bool
+	Scheduling  string `json:",omitempty"`
 	RealtimeWhy string `json:",omitempty"`
+	// Awake tells whether processors are kept from sleeping while packets are
+	// near; else AwakeWhy says why not.
+	Awake    bool
+	AwakeWhy string `json:",omitempty"`
 	// Spin is the spin that was granted; where none, SpinWhy says why.
 	Spin    time.Duration
 	SpinWhy string `json:",omitempty"`
