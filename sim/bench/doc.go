@@ -40,7 +40,10 @@
 //     Toxiproxy forwards no packets; messages over one TCP connection are
 //     timed for it, and for the kernel beside it.
 //     Beside it stands what the machine takes to wake a thread at all, which a
-//     driver in user space cannot be faster than.
+//     driver in user space cannot be faster than; how late a thread is that
+//     does nothing but sleep until its time, as the engine's does and with the
+//     same privileges; and the time that the hypervisor meanwhile let virtual
+//     processors wait for real ones, which nothing inside can take back.
 //   - Memory: the largest resident set seen of the forwarding process while
 //     5 Gbit/s in one direction stay 50 ms in flight.
 //   - 10,000 links: the time to compile a policy and to put it in force while

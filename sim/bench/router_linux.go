@@ -74,9 +74,9 @@ func (r *Router) begun() (string, error) {
 		return "", errors.Join(errors.New("the router ended"), err)
 	}
 	report := r.router.Report()
-	scheduling, awake := report.Scheduling, "processors kept awake"
+	scheduling, awake := "SCHED_FIFO granted", "processors kept awake"
 	if !report.Realtime {
-		scheduling = "not scheduled in real time: " + report.RealtimeWhy
+		scheduling = "no SCHED_FIFO: " + report.RealtimeWhy
 	}
 	if !report.Awake {
 		awake = "processors may sleep: " + report.AwakeWhy

@@ -47,7 +47,8 @@ func steps() []step {
 		}
 	}
 	out = append(out, step{packetsGroup, "small packets", func(k kind) bool { return whole(k) && k.packets }, smallPackets})
-	out = append(out, step{delayGroup, "waking a thread", func(k kind) bool { return k.name == kernelName }, wake})
+	out = append(out, step{delayGroup, "waking a thread", func(k kind) bool { return k.name == kernelName }, wake},
+		step{delayGroup, "a bare timer", func(k kind) bool { return k.name == kernelName }, timer})
 	for _, oneWay := range oneWays {
 		out = append(out, step{
 			group:   delayGroup,
@@ -210,6 +211,7 @@ func delay(ctx context.Context, o Options, l *lane, report report, oneWay time.D
 		return err
 	}
 	var left, arrived Stamps
+	before := stolen()
 	if err := l.bed.a.call(ctx, "Probe", ProbeArgs{To: to, TCP: tcp, Run: run, Count: o.Probes, Interval: probeInterval}, &left); err != nil {
 		return err
 	}
@@ -219,10 +221,11 @@ func delay(ctx context.Context, o Options, l *lane, report report, oneWay time.D
 	if err := l.bed.b.call(ctx, "Arrivals", None{}, &arrived); err != nil {
 		return err
 	}
-	var late []float64 // µs
+	taken := stolen() - before
+	var late Stamps
 	for i := range min(len(left), len(arrived)) {
 		if arrived[i] != 0 {
-			late = append(late, float64(arrived[i]-left[i]-int64(oneWay))/1e3)
+			late = append(late, arrived[i]-left[i]-int64(oneWay))
 		}
 	}
 	if len(late) < o.Probes/2 {
@@ -232,9 +235,8 @@ func delay(ctx context.Context, o Options, l *lane, report report, oneWay time.D
 	if tcp {
 		id = "message-" + id
 	}
-	report(id+"/median", "µs", median(late))
-	report(id+"/p99", "µs", quantile(late, 0.99))
-	report(id+"/max", "µs", quantile(late, 1))
+	report.times(id, late)
+	report(id+"/stolen", "ms", float64(taken.Milliseconds()))
 	report(id+"/missing", "probes", float64(o.Probes-len(late)))
 	return nil
 }

@@ -37,6 +37,10 @@ func sections() []section {
 		}
 		return lines
 	}
+	var stolen []line
+	for _, ms := range []int{0, 1, 10, 50, 150} {
+		stolen = append(stolen, line{fmt.Sprintf("%d ms one way", ms), []string{fmt.Sprintf("delay/%dms/stolen", ms)}})
+	}
 	return []section{
 		{"TCP at 0 and 50 ms round trip, Gbit/s", tcp("rate")},
 		{"CPU of the forwarding process, s per GiB", tcp("cpu-forwarder")},
@@ -48,7 +52,11 @@ func sections() []section {
 		{"Until a woken thread runs, here and now, µs: median/p99/max", []line{
 			{"without a driver", []string{"wake/median", "wake/p99", "wake/max"}},
 		}},
+		{"A bare timer's thread, 1000 times a second: late by µs, median/p99/max", []line{
+			{"without a driver", []string{"timer/median", "timer/p99", "timer/max"}},
+		}},
 		{"Delay beyond the configured, µs: median/p99/max", delays("")},
+		{"Time stolen by the hypervisor meanwhile, ms in about 1000", stolen},
 		{"The same without real-time scheduling", delays("plain-")},
 		{"The same of messages on a TCP connection", delays("message-")},
 		{"Memory of the forwarding process, MiB", []line{

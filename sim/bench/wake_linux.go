@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -60,12 +59,6 @@ func wake(ctx context.Context, o Options, l *lane, report report) error {
 	if err := l.bed.a.call(ctx, "Wake", o.Probes, &took); err != nil {
 		return err
 	}
-	var µs []float64
-	for _, ns := range took {
-		µs = append(µs, float64(ns)/float64(time.Microsecond))
-	}
-	report("wake/median", "µs", median(µs))
-	report("wake/p99", "µs", quantile(µs, 0.99))
-	report("wake/max", "µs", quantile(µs, 1))
+	report.times("wake", took)
 	return nil
 }

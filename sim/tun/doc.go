@@ -49,8 +49,9 @@
 //
 // One thread reads, asks and writes, and sleeps in ppoll until the next packet
 // is due or comes. It is scheduled in real time, and spins for the last
-// microseconds before a packet is due, where the machine permits;
-// [Router.Report] tells what was granted. A packet's time counts from when it
+// microseconds before a packet is due, where the machine permits; and it keeps
+// processors from sleeping while packets are near. [Router.Report] tells what
+// was granted. A packet's time counts from when it
 // was read, so that none is released early. What it waits in the device's queue
 // before, until the thread is awake, is added to its delay; that queue is short.
 //

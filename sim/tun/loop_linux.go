@@ -21,12 +21,12 @@ const tidyEvery = int64(500 * time.Millisecond)
 
 // loop is the router's thread.
 func (r *Router) loop() (err error) {
-	granted, why := r.thread()
+	why := r.thread()
 	defer r.leave()
 	drowsy := r.awake.open(r.cfg.Ordinary)
 	defer r.awake.close()
 	r.mu.Lock()
-	r.report.Realtime, r.report.Scheduling, r.report.RealtimeWhy = why == "", granted, why
+	r.report.Realtime, r.report.RealtimeWhy = why == "", why
 	r.report.Awake, r.report.AwakeWhy = drowsy == "", drowsy
 	r.spin.length = int64(r.report.Spin)
 	r.mu.Unlock()
@@ -103,23 +103,23 @@ func (r *Router) wait(fds []unix.PollFd) error {
 	}
 	alarm := r.awake.until(now, due)
 	if alarm != due {
-		return sleepFor(fds, alarm-now)
+		return r.sleep(fds, now, alarm-now)
 	}
 	if due == never {
 		if r.memory.untidy() {
-			return sleepFor(fds, tidyEvery)
+			return r.sleep(fds, now, tidyEvery)
 		}
-		return sleep(fds, nil)
+		return r.sleep(fds, now, never)
 	}
 	early := r.spin.before(now)
 	timeout := due - now - max(early, r.wakes.usual())
 	switch {
 	case timeout > 0:
-		if err := sleepFor(fds, timeout); err != nil {
+		if err := r.sleep(fds, now, timeout); err != nil {
 			return err
 		}
-		if !anyReady(fds) {
-			r.wakes.add(r.since() - now - timeout)
+		if took := r.since() - now; took >= timeout && !anyReady(fds) {
+			r.wakes.add(took - timeout)
 		}
 		return nil
 	case early > 0:
@@ -128,10 +128,22 @@ func (r *Router) wait(fds []unix.PollFd) error {
 	return poll(fds)
 }
 
-// sleepFor sleeps for some nanoseconds, or until something can be read.
-func sleepFor(fds []unix.PollFd, ns int64) error {
-	ts := unix.NsecToTimespec(max(0, ns))
-	return sleep(fds, &ts)
+// sleep lasts some nanoseconds, and less where something can be read or much
+// is going on.
+func (r *Router) sleep(fds []unix.PollFd, now, ns int64) error {
+	if r.pace.fast(now) {
+		ts := unix.NsecToTimespec(min(ns, longestRaw))
+		return ppoll(fds, &ts)
+	}
+	var timeout *unix.Timespec
+	if ns != never {
+		ts := unix.NsecToTimespec(ns)
+		timeout = &ts
+	}
+	_, err := unix.Ppoll(fds, timeout, nil)
+	var e unix.Errno
+	errors.As(err, &e)
+	return pollError(e)
 }
 
 func anyReady(fds []unix.PollFd) bool {
@@ -157,18 +169,16 @@ func (r *Router) spinUntil(now, due int64, fds []unix.PollFd) error {
 	}
 }
 
-// poll looks once and does not tell the Go scheduler, because it does not block.
+// poll looks once.
 func poll(fds []unix.PollFd) error {
 	var ts unix.Timespec
-	_, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
-		uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
-	return pollError(e)
+	return ppoll(fds, &ts)
 }
 
-func sleep(fds []unix.PollFd, timeout *unix.Timespec) error {
-	_, err := unix.Ppoll(fds, timeout, nil)
-	var e unix.Errno
-	errors.As(err, &e)
+// ppoll does not tell the Go scheduler that it may block.
+func ppoll(fds []unix.PollFd, timeout *unix.Timespec) error {
+	_, _, e := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds[0])), uintptr(len(fds)),
+		uintptr(unsafe.Pointer(timeout)), 0, 0, 0)
 	return pollError(e)
 }
 

@@ -38,6 +38,7 @@ type Router struct {
 	spin    spinner
 	wakes   wakes
 	awake   awake
+	pace    pace
 	totals  totals
 }
 

@@ -10,51 +10,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is asked for of SCHED_DEADLINE. The period is the delay that a thread of
-// an earlier deadline, of which there are hardly any, could cause; the runtime
-// leaves the kernel's own threads on this processor a little even if the router
-// could use all of it.
-const (
-	deadlinePeriod  = time.Millisecond
-	deadlineRuntime = 900 * time.Microsecond
-)
-
 // thread makes the calling goroutine's thread the router's own; the goroutine
-// ends with it. It returns how the thread is scheduled in real time, or why it
-// is not.
-//
-// SCHED_DEADLINE is better than SCHED_FIFO: Linux grants ordinary threads a
-// twentieth of each second before FIFO threads (its "fair server", 50 ms), and
-// takes it whenever they have had less, so that a FIFO thread now and then
-// stands still for as long as some ordinary thread runs.
-func (r *Router) thread() (granted, why string) {
+// ends with it. It returns why the thread is not scheduled in real time,
+// nothing if it is.
+func (r *Router) thread() (why string) {
 	runtime.LockOSThread() // never unlocked: the thread's scheduling is nobody else's
 	r.totals.thread.Store(int32(unix.Gettid()))
 	// The kernel may else wake us 50 µs later; that it does not know of it is no error.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	switch {
 	case r.cfg.Ordinary:
-		return "", "not asked for"
+		return "not asked for"
 	case runtime.NumCPU() < 2:
-		return "", "the only processor is needed for others"
+		return "the only processor is needed for others"
 	}
-	attr := unix.SchedAttr{
-		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_DEADLINE, Flags: unix.SCHED_FLAG_RESET_ON_FORK,
-		Runtime: uint64(deadlineRuntime), Deadline: uint64(deadlinePeriod), Period: uint64(deadlinePeriod),
-	}
-	if unix.SchedSetAttr(0, &attr, 0) == nil {
-		return "SCHED_DEADLINE", ""
-	}
-	// Refused where the thread may not use every processor, or others have
-	// been promised too much.
-	attr = unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
+	// Not SCHED_DEADLINE, which Linux' share for ordinary threads ("fair
+	// server", 50 ms of each second) does not interrupt: each of its sleeps
+	// sets timers of its own, and small packets then take twice the processor.
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
 	if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
 		if errors.Is(err, unix.EPERM) {
-			return "", fmt.Sprintf("SCHED_FIFO: %v (it takes CAP_SYS_NICE and a share of the cgroup's real-time runtime)", err)
+			return fmt.Sprintf("SCHED_FIFO: %v (it takes CAP_SYS_NICE and a share of the cgroup's real-time runtime)", err)
 		}
-		return "", fmt.Sprintf("SCHED_FIFO: %v", err)
+		return fmt.Sprintf("SCHED_FIFO: %v", err)
 	}
-	return "SCHED_FIFO", ""
+	return ""
 }
 
 // spinShare is the part of the time that may be spent spinning.
@@ -107,6 +87,37 @@ func (w *wakes) add(took int64) {
 // usual is what three quarters of the last wake-ups took at the least; 0 until
 // there were enough to tell.
 func (w *wakes) usual() int64 { return w.quick }
+
+// pace tells how often the thread sleeps.
+//
+// Go's scheduler should know of a sleep, or its monitor sees a goroutine that
+// never stops, and a hundred times a second has it wait until some other thread
+// has taken note, which on a busy machine takes milliseconds. But telling it
+// wakes the monitor each time, which costs more than a packet; so where there is
+// much to do, and little time to sleep, it is not told.
+type pace struct {
+	since int64
+	n     int
+	much  bool
+}
+
+const (
+	paceTime = int64(10 * time.Millisecond)
+	paceMuch = 50 // sleeps in paceTime
+	// longestRaw bounds sleeps that the scheduler is not told of. It has ways
+	// to end one, a signal; this is for one that comes just before.
+	longestRaw = int64(2 * time.Millisecond)
+)
+
+// fast counts a sleep and tells whether there are many.
+func (p *pace) fast(now int64) bool {
+	if now-p.since >= paceTime {
+		p.much = p.n >= paceMuch && now-p.since < 2*paceTime
+		p.since, p.n = now, 0
+	}
+	p.n++
+	return p.much
+}
 
 // cpu is the processor time of the router's thread.
 func (r *Router) cpu() time.Duration {

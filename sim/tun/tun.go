@@ -117,10 +117,9 @@ type Report struct {
 	// Offloads are the kinds of super-packets that the kernel hands over:
 	// tcp4, tcp6, ecn, udp.
 	Offloads []string
-	// Realtime tells whether the thread is scheduled in real time, and Scheduling
-	// how; else RealtimeWhy says why not. They are known once Run has begun.
+	// Realtime tells whether the thread runs under SCHED_FIFO; else RealtimeWhy
+	// says why not. Both are known once Run has begun.
 	Realtime    bool
-	Scheduling  string `json:",omitempty"`
 	RealtimeWhy string `json:",omitempty"`
 	// Awake tells whether processors are kept from sleeping while packets are
 	// near; else AwakeWhy says why not.
