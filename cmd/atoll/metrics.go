@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/fixtures/lab/metrics"
@@ -50,6 +51,10 @@ it is served until ctrl-C; ` + "`atoll up --metrics ADDRESS`" + ` serves it as l
 	}
 	cmd.Flags().StringVar(&listen, "listen", "", "serve on this address, such as 127.0.0.1:9464, until ctrl-C")
 	return cmd
+}
+
+func addMetrics(f *pflag.FlagSet, addr *string) {
+	f.StringVar(addr, "metrics", "", "serve Prometheus metrics on this address, such as 127.0.0.1:9464, while the lab is up")
 }
 
 const metricsPath = "/metrics"

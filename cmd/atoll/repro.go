@@ -82,7 +82,7 @@ Exit code 0: every scenario ended as it was recorded, failures included;
 				return err
 			}
 			tf.invert, tf.command = rec.Inverted, []string{"atoll", "repro", "run", args[0]}
-			result, err := a.runPlan(cmd.Context(), p, plan, &tf, false)
+			result, err := a.runPlan(cmd.Context(), p, plan, &tf, nil, false)
 			if result == nil || result.Invalid != "" || cmd.Context().Err() != nil {
 				return err // nothing to compare
 			}

@@ -23,6 +23,7 @@ func (a *app) runCmd() *cobra.Command {
 		tf   testFlags
 		keep bool
 		prov string
+		addr string
 	)
 	cmd := &cobra.Command{
 		Use:   "run FILE",
@@ -43,7 +44,12 @@ func (a *app) runCmd() *cobra.Command {
 				tf.command = append(tf.command, "--provider", prov)
 			}
 			tf.command = append(tf.command, tf.args()...)
-			_, err = a.runPlan(cmd.Context(), p, plan, &tf, keep)
+			served, err := newExporter(cmd.Context(), addr) // before anything is made for nothing
+			if err != nil {
+				return usageError(err)
+			}
+			defer served.close()
+			_, err = a.runPlan(cmd.Context(), p, plan, &tf, served, keep)
 			return err
 		},
 	}
@@ -51,11 +57,13 @@ func (a *app) runCmd() *cobra.Command {
 	tf.add(cmd.Flags())
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the lab up when a scenario fails, until ctrl-C")
 	addProvider(cmd.Flags(), &prov)
+	addMetrics(cmd.Flags(), &addr)
 	return cmd
 }
 
-// runPlan is the whole job in this process: up, test, report, down.
-func (a *app) runPlan(ctx context.Context, p lab.Provider, plan *sim.Plan, tf *testFlags, keep bool) (result *suites.Result, err error) {
+// runPlan is the whole job in this process: up, test, report, down. What the
+// lab tells Prometheus is served, if at all, from when it is up.
+func (a *app) runPlan(ctx context.Context, p lab.Provider, plan *sim.Plan, tf *testFlags, served *exporter, keep bool) (result *suites.Result, err error) {
 	events, stop := a.events()
 	defer stop()
 	store, err := lab.DefaultStore()
@@ -88,6 +96,10 @@ func (a *app) runPlan(ctx context.Context, p lab.Provider, plan *sim.Plan, tf *t
 		return nil, invalidError(err)
 	}
 	defer stopServing()
+	served.serve(b)
+	if served != nil && !a.quiet {
+		fmt.Fprintf(a.stderr, "metrics on %s\n", served.url())
+	}
 
 	tf.up = time.Since(start)
 	result, err = a.test(ctx, b, tf, events)

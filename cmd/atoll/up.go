@@ -51,7 +51,7 @@ func (a *app) upCmd() *cobra.Command {
 	pf.add(cmd.Flags())
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave a lab that failed to come up for looking at")
 	addProvider(cmd.Flags(), &prov)
-	cmd.Flags().StringVar(&metrics, "metrics", "", "serve Prometheus metrics on this address, such as 127.0.0.1:9464")
+	addMetrics(cmd.Flags(), &metrics)
 	return cmd
 }
 
