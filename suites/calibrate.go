@@ -70,17 +70,20 @@ func (r *runner) nothingInForce() error {
 // measureAll measures links at once and returns those out of tolerance.
 func (r *runner) measureAll(pairs [][2]string, when string, attempt int) (out [][2]string, err error) {
 	found := make([]Calibration, len(pairs))
+	measured := make([]bool, len(pairs))
 	errs := make([]error, len(pairs))
 	var wg sync.WaitGroup
 	for i, p := range pairs {
 		wg.Go(func() {
-			found[i], errs[i] = r.measure(p[0], p[1])
+			found[i], measured[i], errs[i] = r.measure(p[0], p[1])
 			found[i].When, found[i].Attempt = when, attempt
 		})
 	}
 	wg.Wait()
-	r.result.Calibration = append(r.result.Calibration, found...)
 	for i, p := range pairs {
+		if measured[i] {
+			r.result.Calibration = append(r.result.Calibration, found[i])
+		}
 		if errs[i] != nil {
 			out = append(out, p)
 		}
@@ -118,30 +121,37 @@ func (r *runner) waysOf(pairs [][2]string) (ways []way) {
 	return ways
 }
 
-func (r *runner) measure(from, to string) (Calibration, error) {
-	w, _ := r.way(from, to)
-	rtt := w.rtt
-	c := Calibration{From: from, To: to, Configured: rtt, Tolerance: w.tolerance}
-	ctx, cancel := context.WithTimeout(r.ctx, 10*time.Second+calibrationPings*4*rtt)
-	defer cancel()
-	// The other end of the link measures too: its echoes go in the gaps of these.
-	offset := time.Duration(0)
-	if from > to {
-		offset = rtt / time.Duration(2*series(calibrationPings, rtt))
-	}
-	got, err := r.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, calibrationPings, rtt, offset)
+// measure measures a link; ok is false where its schedule has it down by now.
+func (r *runner) measure(from, to string) (c Calibration, ok bool, err error) {
+	var got []time.Duration
+	var w way
+	w, ok, err = r.steadily(from, to, func(w way) (err error) {
+		ctx, cancel := context.WithTimeout(r.ctx, 10*time.Second+calibrationPings*4*w.rtt)
+		defer cancel()
+		// The other end of the link measures too: its echoes go in the gaps of these.
+		offset := time.Duration(0)
+		if from > to {
+			offset = w.rtt / time.Duration(2*series(calibrationPings, w.rtt))
+		}
+		got, err = r.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, calibrationPings, w.rtt, offset)
+		return err
+	})
+	c = Calibration{From: from, To: to, Configured: w.rtt, Tolerance: w.tolerance}
 	if err != nil {
-		return c, fmt.Errorf("%s→%s: %w", from, to, err)
+		return c, true, fmt.Errorf("%s→%s: %w", from, to, err)
+	}
+	if !ok {
+		return c, false, nil
 	}
 	if len(got) < calibrationPings/2 {
-		return c, fmt.Errorf("%s→%s: %d of %d echoes came back", from, to, len(got), calibrationPings)
+		return c, true, fmt.Errorf("%s→%s: %d of %d echoes came back", from, to, len(got), calibrationPings)
 	}
 	c.Measured = median(got)
-	c.OK = (c.Measured - rtt).Abs() <= c.Tolerance
+	c.OK = (c.Measured - w.rtt).Abs() <= c.Tolerance
 	if !c.OK {
-		return c, fmt.Errorf("%s→%s: median %v, configured %v ± %v", from, to, c.Measured.Round(10*time.Microsecond), rtt, c.Tolerance)
+		return c, true, fmt.Errorf("%s→%s: median %v, configured %v ± %v", from, to, c.Measured.Round(10*time.Microsecond), w.rtt, c.Tolerance)
 	}
-	return c, nil
+	return c, true, nil
 }
 
 // pings sends count echoes over a way of which the round trip is known. On a

@@ -2,6 +2,7 @@ package suites
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -51,6 +52,28 @@ func (r *runner) way(from, to string) (w way, ok bool) {
 	}
 	w.tolerance = tolerance(w.rtt) + w.jitter
 	return w, true
+}
+
+// changesTried bounds how often a way is measured that changed meanwhile.
+const changesTried = 5
+
+// steadily measures a way, again where a schedule changed it in the middle:
+// half of such a measurement is of one way and half of another. It returns the
+// way that was measured; ok is false where there is none now.
+func (r *runner) steadily(from, to string, measure func(way) error) (w way, ok bool, err error) {
+	w, ok = r.way(from, to)
+	for range changesTried {
+		if !ok {
+			return w, false, nil
+		}
+		err = measure(w)
+		after, still := r.way(from, to)
+		if still && after.rtt == w.rtt && after.jitter == w.jitter {
+			return w, true, err
+		}
+		w, ok = after, still
+	}
+	return w, ok, errors.New("its links change faster than they can be measured")
 }
 
 // tolerance is how far the median of a link's round trips may be from the
