@@ -21,6 +21,10 @@
 // driven by [Services]: a kube-proxy on a host ([Host.SetServices]) and a load
 // balancer at the edge of a cluster ([Network.SetEdge]).
 //
+// A machine may be in an overlay ([Network.AddTunnel]): then it has two
+// addresses, and what it sends to the overlay's other machines goes through a
+// tunnel of which only the datagrams are on the network.
+//
 // What differs from a real network: IPv4 only; transport checksums are left
 // out, as with offloading network cards, so a packet with a bit flipped on a
 // link is dropped by the network, not by the host that it comes to; a retransmission is never delayed for

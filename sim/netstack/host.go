@@ -56,7 +56,7 @@ func newHost(n *Network, name string, addr netip.Addr) (*Host, error) {
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocolCUBIC, udp.NewProtocol, icmp.NewProtocol4},
 		HandleLocal:        true,
 	})
-	h.cable = &cable{host: h}
+	h.cable = &cable{host: h, mtu: n.mtuOf(addr)}
 	if err := h.configure(); err != nil {
 		h.stack.Destroy()
 		return nil, err
@@ -222,6 +222,7 @@ func (h *Host) receive(v *buffer.View) {
 // cable is the link endpoint between a host's stack and the network.
 type cable struct {
 	host *Host
+	mtu  uint32
 	disp atomic.Pointer[stack.NetworkDispatcher]
 }
 
@@ -259,7 +260,7 @@ func (c *cable) Capabilities() stack.LinkEndpointCapabilities {
 	return stack.CapabilityRXChecksumOffload | stack.CapabilityTXChecksumOffload
 }
 
-func (c *cable) MTU() uint32                             { return mtu }
+func (c *cable) MTU() uint32                             { return c.mtu }
 func (c *cable) SetMTU(uint32)                           {}
 func (c *cable) MaxHeaderLength() uint16                 { return 0 }
 func (c *cable) LinkAddress() tcpip.LinkAddress          { return "" }

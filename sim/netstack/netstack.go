@@ -27,6 +27,9 @@ type Network struct {
 	hosts  map[uint32]*Host
 	edges  []edge
 
+	tunnels   []*Tunnel
+	tunnelled atomic.Pointer[tunnels] // the same, to be read without the lock; nil without
+
 	edgeNAT  *nat        // the load balancers' flows, of all clusters
 	hasEdges atomic.Bool // set once there was an edge: its flows outlive it
 
@@ -167,6 +170,12 @@ func (n *Network) send(v *buffer.View, origin netip.Addr) {
 		// address, which in a stretched cluster may be of another site.
 		origin = netip.Addr{}
 	}
+	if ts := n.tunnelled.Load(); ts != nil && len(v.AsSlice()) >= ipv4Min {
+		var taken bool
+		if origin, taken = ts.leave(v, origin); taken {
+			return
+		}
+	}
 	now := time.Now()
 	b := v.AsSlice()
 	verdict := n.engine.SendFrom(now, wan.Ingress{From: origin}, b)
@@ -206,6 +215,9 @@ func (n *Network) arrive(v *buffer.View) {
 	b := v.AsSlice()
 	if len(b) < ipv4Min {
 		v.Release()
+		return
+	}
+	if ts := n.tunnelled.Load(); ts != nil && ts.enter(v) {
 		return
 	}
 	if h := n.host(dstKey(b)); h != nil {
