@@ -48,7 +48,7 @@ func NewPlan(t *topologies.Topology, seed uint64) (*Plan, error) {
 	if admin := t.Admin(); admin != nil && t.Spec.Stack.Admin != nil {
 		p.Hub = &Hub{
 			Cluster: admin.Name,
-			Addr:    netip.AddrPortFrom(p.Cluster(admin.Name).Nodes[0].Addr, HubPort),
+			Addr:    netip.AddrPortFrom(p.Cluster(admin.Name).Nodes[0].WANAddr(), HubPort),
 		}
 		if agents := t.Spec.Stack.Agents; agents != nil {
 			p.Hub.Members = slices.Clone(agents.On)
@@ -91,6 +91,7 @@ func planCluster(c topologies.Cluster) (Cluster, error) {
 	if out.DNS, ok = at(out.SvcCIDR, 10); !ok {
 		return out, fmt.Errorf("the services range %v is too small", out.SvcCIDR)
 	}
+	out.Overlay = planOverlay(c.Overlay)
 	podBits := topologies.NodePodsBits(out.PodCIDR, len(nodes))
 	for _, n := range nodes {
 		i := uint64(n.Index)
@@ -108,14 +109,18 @@ func planCluster(c topologies.Cluster) (Cluster, error) {
 		node := Node{
 			Name: n.Name, Region: n.Region, Zone: n.Zone, Role: n.Role,
 			Labels: maps.Clone(n.Labels), Taints: slices.Clone(n.Taints),
-			Addr: addr, PodCIDR: netip.PrefixFrom(pods, podBits),
+			Schedulable: n.Schedulable,
+			Addr:        addr, PodCIDR: netip.PrefixFrom(pods, podBits),
+		}
+		if err := out.putInOverlay(&node, i); err != nil {
+			return out, err
 		}
 		if node.Region == "" {
 			node.Region = c.Region
 		}
 		out.Nodes = append(out.Nodes, node)
 	}
-	out.APIServer = netip.AddrPortFrom(out.Nodes[0].Addr, APIServerPort)
+	out.APIServer = netip.AddrPortFrom(out.Nodes[0].WANAddr(), APIServerPort)
 	return out, nil
 }
 
@@ -199,7 +204,7 @@ func (p *Plan) sites() []wan.Site {
 				sites = append(sites, wan.Site{Cluster: c.Name, Region: n.Region})
 			}
 			s := &sites[own+i]
-			s.Prefixes = append(s.Prefixes, netip.PrefixFrom(n.Addr, 32), n.PodCIDR)
+			s.Prefixes = append(s.Prefixes, netip.PrefixFrom(n.WANAddr(), 32), n.PodCIDR)
 		}
 	}
 	return sites

@@ -69,6 +69,7 @@ func (d *description) clusters() {
 	for _, c := range p.Clusters {
 		d.row("  "+c.Name, c.Region, c.Role, c.Kubernetes, c.NodeCIDR, c.PodCIDR, c.SvcCIDR, c.LBCIDR, c.DNS, c.APIServer, c.Network)
 	}
+	d.overlays()
 	d.title("NODES")
 	d.row("  node", "address", "pods", "region", "zone", "labels", "taints")
 	for _, c := range p.Clusters {
@@ -80,7 +81,7 @@ func (d *description) clusters() {
 			for _, t := range n.Taints {
 				taints = append(taints, taintText(t))
 			}
-			d.row("  "+c.Name+"/"+n.Name, n.Addr, n.PodCIDR, n.Region, dash(n.Zone), dash(strings.Join(labels, ",")), dash(strings.Join(taints, ",")))
+			d.row("  "+c.Name+"/"+n.Name, addrText(&n), n.PodCIDR, n.Region, dash(n.Zone), dash(strings.Join(labels, ",")), dash(strings.Join(taints, ",")))
 		}
 	}
 }
@@ -156,7 +157,7 @@ func portText(p wan.Port) string {
 
 func (d *description) stack() {
 	stack := &d.p.Topology.Spec.Stack
-	if d.p.Hub == nil && stack.Mesh == nil {
+	if d.p.Hub == nil && stack.Mesh == nil && stack.Ingress == nil {
 		return
 	}
 	d.title("STACK")
@@ -165,6 +166,9 @@ func (d *description) stack() {
 		if len(h.Members) > 0 {
 			d.row("  agents", fmt.Sprintf("%s mode, on %s", stack.Agents.Mode, strings.Join(h.Members, ", ")))
 		}
+	}
+	if i := stack.Ingress; i != nil {
+		d.row("  ingress", fmt.Sprintf("%s API, %s engine, class %s, on %s", i.API, i.Engine, i.Class, strings.Join(i.On, ", ")))
 	}
 	if m := stack.Mesh; m != nil {
 		text := fmt.Sprintf("%s API, %s engine, %s, on %s", m.API, m.Engine, m.Layout, strings.Join(m.On, ", "))

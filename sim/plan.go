@@ -36,19 +36,27 @@ type Cluster struct {
 	LBCIDR    netip.Prefix
 	DNS       netip.Addr     // cluster DNS: the tenth address of SvcCIDR
 	APIServer netip.AddrPort // in the simulated network: the first control-plane node, port 6443
-	Nodes     []Node
+	// Overlay is nil where nodes use their addresses on the WAN.
+	Overlay *Overlay `json:",omitempty"`
+	Nodes   []Node
 }
 
 // Node is one node of a plan.
 type Node struct {
-	Name    string // the lab's name: "control-plane", "worker-1"
-	Region  string
-	Zone    string
-	Role    topologies.NodeRole
-	Labels  map[string]string
-	Taints  []topologies.Taint
-	Addr    netip.Addr
-	PodCIDR netip.Prefix
+	Name   string // the lab's name: its own, or "control-plane", "worker-1"
+	Region string
+	Zone   string
+	Role   topologies.NodeRole
+	Labels map[string]string
+	Taints []topologies.Taint
+	// Schedulable is true of a control-plane node that takes ordinary pods
+	// although the cluster has workers.
+	Schedulable bool `json:",omitempty"`
+	// Addr is the node's in Kubernetes: in the overlay, where there is one.
+	Addr netip.Addr
+	// Underlay is the node's address on the WAN where Addr is the overlay's.
+	Underlay netip.Addr `json:",omitzero"`
+	PodCIDR  netip.Prefix
 }
 
 // Hub is where the admin's API server is.

@@ -77,6 +77,8 @@ func (f *forecast) scenario(i int, s *topologies.Scenario) Prediction {
 		f.shop(&p, s.Shop)
 	case s.Change != nil:
 		f.change(&p, i, s.Change)
+	case s.SiteFailure != nil:
+		f.siteFailure(&p, s.SiteFailure)
 	}
 	return p
 }
@@ -85,11 +87,11 @@ func (f *forecast) scenario(i int, s *topologies.Scenario) Prediction {
 // clusters, from the delays of the links alone; ok is false where packets do
 // not go both ways.
 func (f *forecast) rtt(a, b *Cluster) (d time.Duration, ok bool) {
-	there, cause := f.table.OneWay(a.Nodes[0].Addr, b.Nodes[0].Addr)
+	there, cause := f.table.OneWay(a.Nodes[0].WANAddr(), b.Nodes[0].WANAddr())
 	if cause != wan.Delivered {
 		return 0, false
 	}
-	back, cause := f.table.OneWay(b.Nodes[0].Addr, a.Nodes[0].Addr)
+	back, cause := f.table.OneWay(b.Nodes[0].WANAddr(), a.Nodes[0].WANAddr())
 	if cause != wan.Delivered {
 		return 0, false
 	}

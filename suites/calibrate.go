@@ -23,8 +23,8 @@ const (
 	calibrationPause    = 200 * time.Millisecond
 )
 
-// calibrate measures every link that some peered pair of clusters uses, from
-// both of its ends, and invalidates the run if one is out of tolerance.
+// calibrate measures every link that some peered pair of clusters or some
+// stretched cluster uses, from both of its ends, and invalidates the run if one is out of tolerance.
 func (r *runner) calibrate(when string) {
 	err := r.opts.Events.Step("calibrate "+when, "", func() error {
 		if err := r.nothingInForce(); err != nil {
@@ -68,7 +68,7 @@ func (r *runner) nothingInForce() error {
 }
 
 // measureAll measures links at once and returns those out of tolerance.
-func (r *runner) measureAll(pairs [][2]string, when string, attempt int) (out [][2]string, err error) {
+func (r *runner) measureAll(pairs [][2]lab.Place, when string, attempt int) (out [][2]lab.Place, err error) {
 	found := make([]Calibration, len(pairs))
 	measured := make([]bool, len(pairs))
 	errs := make([]error, len(pairs))
@@ -91,20 +91,32 @@ func (r *runner) measureAll(pairs [][2]string, when string, attempt int) (out []
 	return out, errors.Join(errs...)
 }
 
-// calibrationPairs picks one ordered pair of clusters per directed link.
-func (r *runner) calibrationPairs() [][2]string {
-	var pairs [][2]string
+// calibrationPairs picks one ordered pair of places per directed link: a place
+// is a cluster's first node in a region.
+func (r *runner) calibrationPairs() [][2]lab.Place {
+	var places []lab.Place
+	for i := range r.plan.Clusters {
+		c := &r.plan.Clusters[i]
+		for _, region := range c.Regions() {
+			p := lab.Place{Cluster: c.Name}
+			if n := c.In(region)[0]; n != &c.Nodes[0] {
+				p.Node = n.Name
+			}
+			places = append(places, p)
+		}
+	}
+	var pairs [][2]lab.Place
 	seen := map[hop]bool{}
-	for _, a := range r.plan.Clusters {
-		for _, b := range r.plan.Clusters {
-			w, ok := r.way(a.Name, b.Name)
+	for _, a := range places {
+		for _, b := range places {
+			w, ok := r.placeWay(a, b)
 			// Over several links at once none of them is measured.
-			if a.Name == b.Name || !ok || len(w.there) != 1 || len(w.back) != 1 {
+			if a == b || !ok || len(w.there) != 1 || len(w.back) != 1 {
 				continue
 			}
 			if h := (hop{w.there[0].From, w.there[0].To}); !seen[h] {
 				seen[h] = true
-				pairs = append(pairs, [2]string{a.Name, b.Name})
+				pairs = append(pairs, [2]lab.Place{a, b})
 			}
 		}
 	}
@@ -122,7 +134,8 @@ func (r *runner) waysOf(pairs [][2]string) (ways []way) {
 }
 
 // measure measures a link; ok is false where its schedule has it down by now.
-func (r *runner) measure(from, to string) (c Calibration, ok bool, err error) {
+func (r *runner) measure(from, to lab.Place) (c Calibration, ok bool, err error) {
+	c = Calibration{From: from.String(), To: to.String()}
 	var got []time.Duration
 	var w way
 	w, ok, err = r.steadily(from, to, func(w way) (err error) {
@@ -130,13 +143,13 @@ func (r *runner) measure(from, to string) (c Calibration, ok bool, err error) {
 		defer cancel()
 		// The other end of the link measures too: its echoes go in the gaps of these.
 		offset := time.Duration(0)
-		if from > to {
+		if c.From > c.To {
 			offset = w.rtt / time.Duration(2*series(calibrationPings, w.rtt))
 		}
-		got, err = r.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, calibrationPings, w.rtt, offset)
+		got, err = r.pings(ctx, from, to, calibrationPings, w.rtt, offset)
 		return err
 	})
-	c = Calibration{From: from, To: to, Configured: w.rtt, Tolerance: w.tolerance}
+	c.Configured, c.Tolerance = w.rtt, w.tolerance
 	if err != nil {
 		return c, true, fmt.Errorf("%s→%s: %w", from, to, err)
 	}

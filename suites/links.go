@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/sim"
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
@@ -24,7 +26,24 @@ type way struct {
 // way returns how two clusters reach each other; ok is false if they don't.
 // Rules are not asked.
 func (r *runner) way(from, to string) (w way, ok bool) {
-	a, b := r.plan.Cluster(from), r.plan.Cluster(to)
+	return r.placeWay(lab.Place{Cluster: from}, lab.Place{Cluster: to})
+}
+
+// nodeOf is the plan's node of a place, or nil.
+func (r *runner) nodeOf(p lab.Place) *sim.Node {
+	c := r.plan.Cluster(p.Cluster)
+	switch {
+	case c == nil:
+		return nil
+	case p.Node == "":
+		return &c.Nodes[0]
+	}
+	return c.Node(p.Node)
+}
+
+// placeWay is way between two places.
+func (r *runner) placeWay(from, to lab.Place) (w way, ok bool) {
+	a, b := r.nodeOf(from), r.nodeOf(to)
 	if a == nil || b == nil {
 		return w, false
 	}
@@ -38,8 +57,8 @@ func (r *runner) way(from, to string) (w way, ok bool) {
 		}
 	}
 	var there, back wan.Cause
-	w.there, there = table.Path(a.Nodes[0].Addr, b.Nodes[0].Addr)
-	w.back, back = table.Path(b.Nodes[0].Addr, a.Nodes[0].Addr)
+	w.there, there = table.Path(a.WANAddr(), b.WANAddr())
+	w.back, back = table.Path(b.WANAddr(), a.WANAddr())
 	if there != wan.Delivered || back != wan.Delivered {
 		return w, false
 	}
@@ -60,14 +79,14 @@ const changesTried = 5
 // steadily measures a way, again where a schedule changed it in the middle:
 // half of such a measurement is of one way and half of another. It returns the
 // way that was measured; ok is false where there is none now.
-func (r *runner) steadily(from, to string, measure func(way) error) (w way, ok bool, err error) {
-	w, ok = r.way(from, to)
+func (r *runner) steadily(from, to lab.Place, measure func(way) error) (w way, ok bool, err error) {
+	w, ok = r.placeWay(from, to)
 	for range changesTried {
 		if !ok {
 			return w, false, nil
 		}
 		err = measure(w)
-		after, still := r.way(from, to)
+		after, still := r.placeWay(from, to)
 		if still && after.rtt == w.rtt && after.jitter == w.jitter {
 			return w, true, err
 		}

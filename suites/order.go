@@ -27,6 +27,10 @@ func needsOf(sc *topologies.Scenario, members []string) needs {
 			n.changes = append(n.changes, "stack/"+c) // its pods prefer these nodes
 		}
 		return n
+	case sc.SiteFailure != nil:
+		// Of a control plane over several sites it may take a part.
+		c := sc.SiteFailure.Cluster
+		return needs{changes: []string{"nodes/" + c, "api/" + c, "stack/" + c, "workload/" + sc.SiteFailure.Workload}}
 	case sc.ControlPlaneFailure != nil:
 		c := sc.ControlPlaneFailure.Cluster
 		return needs{reads: []string{"nodes/" + c}, changes: []string{"api/" + c}}

@@ -349,7 +349,7 @@ func (s *scenario) measureRoundTrips(ctx context.Context) error {
 				var got []time.Duration
 				// The prediction is of the links as they begin; what holds now
 				// is what their schedules have made of them.
-				w, ok, err := s.steadily(from, to, func(w way) (err error) {
+				w, ok, err := s.steadily(lab.Place{Cluster: from}, lab.Place{Cluster: to}, func(w way) (err error) {
 					got, err = s.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, roundTripPings, w.rtt, 0)
 					return err
 				})

@@ -98,7 +98,7 @@ func TestCalibrationMeasuresEveryDirectedLinkOnce(t *testing.T) {
 	r := testRunner(t, f)
 	links := map[hop]bool{}
 	for _, p := range r.calibrationPairs() {
-		w, ok := r.way(p[0], p[1])
+		w, ok := r.placeWay(p[0], p[1])
 		if !ok {
 			t.Fatalf("no way %v", p)
 		}
@@ -107,7 +107,12 @@ func TestCalibrationMeasuresEveryDirectedLinkOnce(t *testing.T) {
 			t.Errorf("%v is measured twice", h)
 		}
 		links[h] = true
-		f.rtt[p[0]+"→"+p[1]] = w.rtt
+		f.rtt[p[0].String()+"→"+p[1].String()] = w.rtt
+	}
+	// One stretched cluster is measured between its sites.
+	one := testRunner(t, &fakeLab{plan: planned(t, "microk8s-netmaker")})
+	if pairs := one.calibrationPairs(); len(pairs) != 6 {
+		t.Errorf("of three sites six directions are to be measured, not %v", pairs)
 	}
 	// Six directions between three regions, and the implicit link of eu-west.
 	if len(links) != 7 || !links[hop{"eu-west", "eu-west"}] {

@@ -145,6 +145,8 @@ func kindOf(sc *topologies.Scenario) (suite string, ask func(*scenario, context.
 		return "shop", (*scenario).shop
 	case sc.Change != nil:
 		return "change", (*scenario).change
+	case sc.SiteFailure != nil:
+		return "failure", (*scenario).siteFailure
 	}
 	return "", func(*scenario, context.Context) error {
 		return invalid("scenario %s is of a kind that the suites don't know", sc.Name)
@@ -199,6 +201,9 @@ func engines(plan *sim.Plan) map[string]string {
 	}
 	if a := stack.Agents; a != nil {
 		out["agents"] = a.Mode
+	}
+	if i := stack.Ingress; i != nil {
+		out["ingress"] = fmt.Sprintf("%s API, %s", i.API, i.Engine)
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
@@ -48,7 +49,7 @@ func TestMeasuredAgainstTheScheduleInForce(t *testing.T) {
 					t.Errorf("%+v; want %v expected, ok: %v", check, now, c.ok)
 				}
 			}
-			found, _, err := r.measure("east", "west")
+			found, _, err := r.measure(lab.Place{Cluster: "east"}, lab.Place{Cluster: "west"})
 			if found.Configured != now || (err == nil) != c.ok {
 				t.Errorf("calibration: %+v, %v", found, err)
 			}
@@ -67,7 +68,7 @@ func TestLinksThatAreDownByNowAreNotMeasured(t *testing.T) {
 	if len(s.rec.res.Checks) != 0 || len(s.rec.res.Timeline) != 2 || !strings.Contains(s.rec.res.Timeline[0].What, "down now") {
 		t.Errorf("checks %+v, marks %+v", s.rec.res.Checks, s.rec.res.Timeline)
 	}
-	if _, ok, err := r.measure("east", "west"); ok || err != nil {
+	if _, ok, err := r.measure(lab.Place{Cluster: "east"}, lab.Place{Cluster: "west"}); ok || err != nil {
 		t.Errorf("measured: %v, %v", ok, err)
 	}
 }

@@ -13,6 +13,10 @@ const (
 	DefaultQueue      = 100 * time.Millisecond
 	DefaultRequests   = 100
 
+	DefaultWireGuardPort = 51820
+	DefaultKeepalive     = 20 * time.Second
+	DefaultAccessKeyUses = 100
+
 	// SameRegionRTT is the round trip between clusters of one region that no
 	// link of the file joins.
 	SameRegionRTT = 500 * time.Microsecond
@@ -70,6 +74,12 @@ func (c *Cluster) setDefaults(kubernetes string) {
 			controlPlanes++
 		}
 	}
+	if c.Overlay != nil {
+		w := &c.Overlay.WireGuard
+		setDefault(&w.Port, DefaultWireGuardPort)
+		setDefault(&w.Keepalive.Duration, DefaultKeepalive)
+		setDefault(&w.AccessKeyUses, DefaultAccessKeyUses)
+	}
 	if controlPlanes == 0 {
 		// Last, so that what is before it keeps its index; Expand puts it first.
 		c.Nodes = append(c.Nodes, NodeGroup{Role: ControlPlane, Count: 1, Region: c.Region})
@@ -125,6 +135,13 @@ func (s *Stack) setDefaults(t *Topology) {
 		setDefault(&s.Agents.Mode, ModePull)
 		if s.Agents.On == nil {
 			s.Agents.On = t.managed()
+		}
+	}
+	if s.Ingress != nil {
+		setDefault(&s.Ingress.Engine, EngineBuiltin)
+		setDefault(&s.Ingress.Class, "public")
+		if s.Ingress.On == nil {
+			s.Ingress.On = t.managed()
 		}
 	}
 	if s.Mesh != nil {

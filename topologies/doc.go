@@ -43,10 +43,14 @@
 // same for the same file: cluster i gets 10.(10i).0.0/16 for its nodes and the
 // two after it, where they are free. A cluster without a control-plane node
 // gets one. In the lab, nodes are called control-plane, control-plane-2,
-// worker-1, worker-2 and so on, control planes first.
+// worker-1, worker-2 and so on, control planes first; a group of one may have a
+// name of its own. A control-plane node takes ordinary pods where the cluster
+// has no workers, or where it is schedulable.
 //
 // A node group may be in another region than its cluster: the cluster is then
-// stretched, and traffic between its nodes crosses the WAN.
+// stretched, and traffic between its nodes crosses the WAN. An overlay joins
+// its nodes by WireGuard: they, and their pods, then talk through it, and
+// Kubernetes calls them NODE.OVERLAY, with their addresses in it.
 //
 // One cluster may have the role admin; it carries the hub. It is a member of
 // the hub, or of the mesh, only if agents.on or mesh.on names it.

@@ -7,7 +7,7 @@ import (
 
 // Node is one node of a cluster, by its name in the lab.
 type Node struct {
-	Name  string // "control-plane", "control-plane-2" …, "worker-1", "worker-2" …
+	Name  string // its own, or "control-plane", "control-plane-2" …, "worker-1", "worker-2" …
 	Index int    // in the cluster, control planes first
 	NodeGroup
 }
@@ -23,10 +23,13 @@ func (c Cluster) Expand() []Node {
 				continue
 			}
 			for range g.Count {
-				n++
-				name := fmt.Sprintf("%s-%d", role, n)
-				if role == ControlPlane && n == 1 {
-					name = string(ControlPlane)
+				name := g.Name
+				if name == "" {
+					n++
+					name = fmt.Sprintf("%s-%d", role, n)
+					if role == ControlPlane && n == 1 {
+						name = string(ControlPlane)
+					}
 				}
 				one := g
 				one.Count = 1
@@ -152,6 +155,7 @@ func (s Scenario) kinds() []string {
 		{"firewall", s.Firewall != nil},
 		{"shop", s.Shop != nil},
 		{"change", s.Change != nil},
+		{"siteFailure", s.SiteFailure != nil},
 	} {
 		if k.set {
 			kinds = append(kinds, k.name)

@@ -63,6 +63,7 @@ type Cluster struct {
 	Network    string      `json:"network,omitempty"`                                   // the mesh's network: clusters of one dial each other's pods; the cluster's name when left out (in a flat mesh, the first cluster's network)
 	Kubernetes string      `json:"kubernetes,omitempty"`                                // this cluster's version, where it differs
 	CIDRs      CIDRs       `json:"cidrs,omitzero"`                                      // its ranges; those left out are assigned
+	Overlay    *Overlay    `json:"overlay,omitempty"`                                   // the nodes' own network over the WAN; without one they use their addresses in cidrs.nodes
 	Nodes      []NodeGroup `json:"nodes,omitempty"`                                     // one control-plane node when left out
 	Existing   *Existing   `json:"existing,omitempty"`                                  // provider existing only: which one it is
 }
@@ -94,12 +95,17 @@ const (
 
 // NodeGroup is a number of nodes that are alike.
 type NodeGroup struct {
+	Name   string            `json:"name,omitempty"`                                   // of a single node; control-plane, worker-1 … when left out
 	Role   NodeRole          `json:"role" jsonschema:"enum=control-plane,enum=worker"` // control-plane or worker
 	Count  int               `json:"count,omitempty"`                                  // how many; 1 when left out
 	Region string            `json:"region,omitempty"`                                 // the cluster's when left out; another one stretches the cluster
 	Zone   string            `json:"zone,omitempty"`                                   // becomes the label topology.kubernetes.io/zone
 	Labels map[string]string `json:"labels,omitempty"`                                 // Kubernetes labels of each node
 	Taints []Taint           `json:"taints,omitempty"`                                 // Kubernetes taints of each node
+
+	// Schedulable lets control-plane nodes take ordinary pods although the
+	// cluster has workers: they lack kubeadm's taint.
+	Schedulable bool `json:"schedulable,omitempty"`
 }
 
 // Taint is a Kubernetes node taint.
@@ -167,6 +173,8 @@ type Stack struct {
 	Admin  *Admin    `json:"admin,omitempty"`  // the hub, on the cluster whose role is admin
 	Agents *Agents   `json:"agents,omitempty"` // what joins clusters to the hub
 	Mesh   *MeshSpec `json:"mesh,omitempty"`   // the service mesh
+
+	Ingress *Ingress `json:"ingress,omitempty"` // what lets requests from outside in
 }
 
 // Engine is what answers behind an API.
@@ -258,6 +266,7 @@ type Scenario struct {
 	Firewall            *FirewallScenario            `json:"firewall,omitempty"`            // what passes with a security rule, and without it
 	Shop                *ShopScenario                `json:"shop,omitempty"`                // the shop's pages
 	Change              *ChangeScenario              `json:"change,omitempty"`              // the topology changes while the lab runs
+	SiteFailure         *SiteFailureScenario         `json:"siteFailure,omitempty"`         // every node of a region stops
 }
 
 // PeeringScenario checks every ordered pair of clusters: what is allowed

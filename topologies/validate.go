@@ -153,6 +153,7 @@ func (v *validator) clusterList() {
 			v.version(path+".kubernetes", c.Kubernetes)
 		}
 		v.nodes(path+".nodes", c)
+		v.overlay(path+".overlay.wireguard", c)
 	}
 }
 
@@ -164,6 +165,7 @@ func (v *validator) nodes(path string, c *Cluster) {
 			v.fault(p+".count", "cluster %s: a count of %d nodes is less than 1", c.Name, g.Count)
 		}
 		total += max(min(g.Count, maxNodes+1), 0)
+		v.nodeName(p, c, g)
 		if g.Region != c.Region {
 			v.name(p+".region", "cluster "+c.Name+": region", g.Region)
 		}
@@ -192,7 +194,9 @@ func (v *validator) nodes(path string, c *Cluster) {
 	}
 	if total > maxNodes {
 		v.fault(path, "cluster %s: more than %d nodes", c.Name, maxNodes)
+		return
 	}
+	v.nodeNamesTwice(path, c)
 }
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -230,6 +234,15 @@ func (v *validator) ranges() {
 			} else {
 				r.prefix.Prefix = netip.Prefix{} // so that one is assigned, and its neighbours are still looked at
 			}
+		}
+	}
+	for i, c := range v.t.Spec.Clusters {
+		if c.Overlay == nil || !c.Overlay.WireGuard.CIDR.IsValid() {
+			continue
+		}
+		one := cidr{fmt.Sprintf("spec.clusters[%d].overlay.wireguard.cidr", i), c.Name + "'s overlay", c.Overlay.WireGuard.CIDR.Prefix}
+		if v.usable(one) {
+			given = append(given, one)
 		}
 	}
 	v.overlaps(given)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop", "change"}
+var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop", "change", "siteFailure"}
 
 func join(names []string) string { return strings.Join(names, ", ") }
 
@@ -63,6 +63,8 @@ func (v *validator) scenario(path, what string, s Scenario) {
 		v.shopScenario(path, what, s.Shop)
 	case s.Change != nil:
 		v.changeScenario(path, what, s.Change)
+	case s.SiteFailure != nil:
+		v.siteFailureScenario(path, what, s.SiteFailure)
 	}
 }
 
@@ -229,7 +231,7 @@ func (v *validator) nodeFailureScenario(path, what string, s *NodeFailureScenari
 // provider sets where there are workers, is one.
 func takesPods(n Node, all []Node) bool {
 	workers := slices.ContainsFunc(all, func(n Node) bool { return n.Role == Worker })
-	return (n.Role == Worker || !workers) &&
+	return (n.Role == Worker || !workers || n.Schedulable) &&
 		!slices.ContainsFunc(n.Taints, func(t Taint) bool { return t.Effect != "PreferNoSchedule" })
 }
 

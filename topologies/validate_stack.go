@@ -20,6 +20,7 @@ func (v *validator) stack() {
 		}
 		v.members("spec.stack.agents", "agents", s.Agents.On)
 	}
+	v.ingress()
 	if s.Mesh == nil {
 		return
 	}

@@ -92,7 +92,7 @@ Exit codes: 0 all passed, 1 a scenario failed, 2 bad input, 3 the lab itself fai
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
 	root.AddCommand(
 		a.planCmd(), a.upCmd(), a.serveCmd(), a.statusCmd(), a.testCmd(), a.runCmd(), a.matrixCmd(), a.downCmd(),
-		a.faultCmd(), a.captureCmd(), a.metricsCmd(), a.kubeconfigCmd(), a.execCmd(), a.meshCmd(), a.reportCmd(), a.reproCmd(),
+		a.faultCmd(), a.captureCmd(), a.metricsCmd(), a.kubeconfigCmd(), a.execCmd(), a.wgCmd(), a.meshCmd(), a.reportCmd(), a.reproCmd(),
 		a.doctorCmd(), a.benchCmd(), a.binariesCmd(), a.imagesCmd(), a.schemaCmd(), a.topologiesCmd(), a.versionCmd(), a.insideCmd(),
 	)
 	for _, cmd := range append(root.Commands(), root) {

@@ -37,6 +37,10 @@ type NodeConfig struct {
 	ClusterDNS    netip.Addr
 	ClusterDomain string // cluster.local when left out
 
+	// Hosts are further names in the node's /etc/hosts, which pods on its
+	// network see.
+	Hosts map[string]netip.Addr
+
 	Images  Images
 	Version string // the kubelet's, "v1.36.3"
 

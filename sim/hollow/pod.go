@@ -3,7 +3,9 @@ package hollow
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -429,6 +431,9 @@ func (p *pod) stopContainers(grace time.Duration) {
 // resolver makes the pod's stub resolver by its dnsPolicy.
 func (p *pod) resolver(host *netstack.Host, addr netip.Addr) *resolver {
 	r := &resolver{host: host, ndots: 1, hosts: map[string]netip.Addr{"localhost": netip.AddrFrom4([4]byte{127, 0, 0, 1}), p.hostname(): addr}}
+	if p.spec.HostNetwork {
+		maps.Copy(r.hosts, p.k.cfg.Hosts)
+	}
 	for _, a := range p.spec.HostAliases {
 		if ip, err := netip.ParseAddr(a.IP); err == nil {
 			for _, n := range a.Hostnames {
@@ -465,6 +470,11 @@ func (p *pod) etc() map[string]string {
 	var hosts strings.Builder
 	hosts.WriteString("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
 	fmt.Fprintf(&hosts, "%s\t%s\n", p.addr, p.hostname())
+	if p.spec.HostNetwork {
+		for _, name := range slices.Sorted(maps.Keys(p.k.cfg.Hosts)) {
+			fmt.Fprintf(&hosts, "%s\t%s\n", p.k.cfg.Hosts[name], name)
+		}
+	}
 	for _, a := range p.spec.HostAliases {
 		fmt.Fprintf(&hosts, "%s\t%s\n", a.IP, strings.Join(a.Hostnames, "\t"))
 	}

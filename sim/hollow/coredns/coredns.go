@@ -4,8 +4,8 @@
 //	images["registry.k8s.io/coredns/coredns"] = coredns.Image()
 //
 // It takes CoreDNS' command line (-conf FILE, -dns.port N) and looks in the
-// Corefile for what it can follow: the port of the server block, the zone of
-// the kubernetes plugin, the addresses of health and ready, and lameduck. It watches the
+// Corefile for what it can follow: the port of the server block, the names of
+// the hosts plugin, the zone of the kubernetes plugin, the addresses of health and ready, and lameduck. It watches the
 // API server with the pod's service account and answers as [services.DNS] does.
 // Further server blocks may send a zone on to others with the plugin forward.
 package coredns
@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -64,7 +65,7 @@ func Program(ctx context.Context, p *hollow.Process) error {
 
 	s := &server{ctx: serving, failed: make(chan error, 1)}
 	defer s.shutdown()
-	names := &zones{own: services.NewDNS(table, conf.zone), forwards: conf.forwards, dial: p.Dial, ctx: serving}
+	names := &zones{own: withHosts(conf.hosts, services.NewDNS(table, conf.zone)), forwards: conf.forwards, dial: p.Dial, ctx: serving}
 	answer, err := nameserver.Listen(serving, p, conf.port, names)
 	if err != nil {
 		return err
@@ -103,6 +104,7 @@ func Program(ctx context.Context, p *hollow.Process) error {
 type config struct {
 	port, zone, health, ready string
 	forwards                  []forward
+	hosts                     map[string]netip.Addr // by name in lower case, with the dot at its end
 	// lameduck is how long queries are still answered after the signal to
 	// stop, while endpoints are taken out of service tables.
 	lameduck time.Duration
@@ -160,10 +162,25 @@ func (c *config) follow(b block) error {
 	if b.port != "" {
 		c.port = b.port
 	}
+	plugin := ""
 	for _, l := range b.lines {
 		f := l.fields
 		given := len(f) > 1 && f[1] != "{"
+		if l.depth == 0 {
+			plugin = f[0]
+		}
 		switch {
+		case l.depth == 1 && plugin == "hosts" && given:
+			addr, err := netip.ParseAddr(f[0])
+			if err != nil {
+				return fmt.Errorf("corefile:%d: hosts: %w", l.number, err)
+			}
+			for _, name := range f[1:] {
+				if c.hosts == nil {
+					c.hosts = map[string]netip.Addr{}
+				}
+				c.hosts[dns.CanonicalName(name)] = addr
+			}
 		case l.depth == 0 && f[0] == "kubernetes" && given:
 			c.zone = f[1]
 		case l.depth == 0 && f[0] == "health" && given:

@@ -190,3 +190,48 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// answers keeps what a handler says.
+type answers struct {
+	dns.ResponseWriter
+	m *dns.Msg
+}
+
+func (a *answers) WriteMsg(m *dns.Msg) error { a.m = m; return nil }
+
+func TestHosts(t *testing.T) {
+	c := config{}
+	const text = ".:53 {\n hosts {\n 10.101.0.1 do1.microk8s do1\n 10.101.0.2 do2.microk8s # two\n fallthrough\n }\n kubernetes cluster.local {\n ttl 30\n }\n}"
+	if err := c.parse(text); err != nil {
+		t.Fatal(err)
+	}
+	if c.zone != "cluster.local" || len(c.hosts) != 3 {
+		t.Fatalf("%+v", c)
+	}
+	if err := new(config).parse(". {\n hosts {\n ten.0.0.1 x\n }\n}"); err == nil || !strings.Contains(err.Error(), "corefile:3: hosts: ") {
+		t.Errorf("no address: %v", err)
+	}
+	passed := 0
+	h := withHosts(c.hosts, dns.HandlerFunc(func(dns.ResponseWriter, *dns.Msg) { passed++ }))
+	for _, q := range []struct {
+		name  string
+		qtype uint16
+		want  string // "" is passed on, "-" an answer without a record
+	}{
+		{"do1.microk8s.", dns.TypeA, "10.101.0.1"}, {"DO2.MicroK8s.", dns.TypeA, "10.101.0.2"},
+		{"do1.microk8s.", dns.TypeAAAA, "-"}, {"do3.microk8s.", dns.TypeA, ""},
+	} {
+		a, before := &answers{}, passed
+		h.ServeDNS(a, new(dns.Msg).SetQuestion(q.name, q.qtype))
+		got := ""
+		if passed == before {
+			got = "-"
+			if len(a.m.Answer) == 1 {
+				got = a.m.Answer[0].(*dns.A).A.String()
+			}
+		}
+		if got != q.want {
+			t.Errorf("%s: %q, want %q", q.name, got, q.want)
+		}
+	}
+}
