@@ -24,9 +24,9 @@ func (r *Router) thread() (why string) {
 	case runtime.NumCPU() < 2:
 		return "the only processor is needed for others"
 	}
-	// Not SCHED_DEADLINE, which Linux' share for ordinary threads ("fair
-	// server", 50 ms of each second) does not interrupt: each of its sleeps
-	// sets timers of its own, and small packets then take twice the processor.
+	// Not SCHED_DEADLINE, although Linux' share for ordinary threads ("fair
+	// server", 50 ms of each second) does not interrupt it: small packets seemed
+	// to take more of the processor with it (docs/benchmarks.md).
 	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK}
 	if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
 		if errors.Is(err, unix.EPERM) {
