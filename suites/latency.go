@@ -13,27 +13,28 @@ import (
 // requests at once. A machine that is busy for a moment delays them, so they
 // are sent again, up to latencyAttempts times; the checks say how often.
 func (s *scenario) judgeLatency(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
-	var checks []Check
+	var pooled pooledTimes
 	for attempt := 1; attempt <= latencyAttempts; attempt++ {
 		s.begin("send %d requests over pooled connections", pooledRequests)
 		replies, err := sender.send(ctx, s.spec.Traffic.To, pooledRequests, s.meshTimes().request)
 		if err != nil {
 			return err
 		}
-		var latency []Latency
-		checks, latency = s.pooledTimes(count(replies, eps.home), first, sender.cluster.name)
-		held := !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK })
-		if held || attempt == latencyAttempts {
-			for _, l := range latency {
+		pooled = s.judgePooled(count(replies, eps.home), first, sender.cluster.name)
+		if pooled.held() || attempt == latencyAttempts {
+			for _, l := range pooled.latency {
 				s.rec.latency(l)
 			}
-			for i := range checks {
-				checks[i].Seen += timesMeasured(attempt)
+			for i := range pooled.checks {
+				pooled.checks[i].Seen += timesMeasured(attempt)
 			}
 			break
 		}
 	}
-	for _, c := range checks {
+	for _, c := range sortedKeys(pooled.untold) {
+		s.rec.mark(c, "not judged: "+pooled.untold[c])
+	}
+	for _, c := range pooled.checks {
 		s.checkTimed(c.What, c.Expected, c.Seen, c.OK, 0)
 	}
 	home := sender.cluster.name
@@ -101,24 +102,66 @@ func (s *scenario) linkTo(from, to string) way {
 	return w
 }
 
-// pooledTimes judges requests that found their connections open.
-func (s *scenario) pooledTimes(later, first tally, from string) (checks []Check, latency []Latency) {
+// pooledTimes is what requests over pooled connections took, and what that
+// says of them.
+type pooledTimes struct {
+	checks  []Check
+	latency []Latency
+	untold  map[string]string // by cluster: why its times tell nothing
+}
+
+func (p *pooledTimes) held() bool {
+	return len(p.untold) == 0 && !slices.ContainsFunc(p.checks, func(c Check) bool { return !c.OK })
+}
+
+// judgePooled judges requests that found their connections open.
+func (s *scenario) judgePooled(later, first tally, from string) pooledTimes {
+	p := pooledTimes{untold: map[string]string{}}
 	for _, c := range sortedKeys(first.took) {
 		w := s.linkTo(from, c)
-		warm, again := later.took[c], []time.Duration(nil)
-		if w.rtt > latencySlack { // nearer, the two can't be told apart
-			warm, again = warmAndCold(later.took[c], w.rtt)
+		if w.rtt <= latencySlack { // so near, one round trip and two can't be told apart
+			check, l := judgeTimes(c, "warm", later.took[c], w.rtt, w.tolerance+latencySlack)
+			p.checks, p.latency = append(p.checks, check), append(p.latency, l)
+			continue
 		}
-		check, l := judgeTimes(c, "warm", warm, w.rtt, w.tolerance+latencySlack)
-		checks, latency = append(checks, check), append(latency, l)
-		if w.rtt > latencySlack {
-			checks = append(checks, Check{
-				What: "pooled connections to " + c, Expected: "most requests take one round trip",
-				Seen: fmt.Sprintf("%d of %d", len(warm), len(warm)+len(again)), OK: len(warm) > 0 && len(warm) >= 2*len(again),
-			})
+		checks, l, told := warmTimes(c, later.took[c], later.took[from], w)
+		p.latency = append(p.latency, l)
+		if !told {
+			p.untold[c] = checks[0].Seen
+			continue
 		}
+		p.checks = append(p.checks, checks...)
 	}
-	return checks, latency
+	return p
+}
+
+// warmTimes judges requests that found their connections open: one round trip,
+// and not a second. What they take beside the network is held against those
+// that went no further than home in the same burst, as coldTimes does; where
+// that is more than half a round trip, told is false.
+func warmTimes(cluster string, took, atHome []time.Duration, w way) (checks []Check, l Latency, told bool) {
+	own := median(slowest(atHome, len(took)))
+	warm, again := warmAndCold(took, w.rtt)
+	slack := w.tolerance + latencySlack
+	least, most := w.rtt-slack, w.rtt+min(slack+own, w.rtt)
+	m := median(warm)
+	checks = []Check{{
+		What:     "warm request to " + cluster,
+		Expected: fmt.Sprintf("one round trip: %v to %v, %v of which it takes at home", least.Round(time.Millisecond), most.Round(time.Millisecond), own.Round(time.Millisecond)),
+		Seen:     fmt.Sprintf("median %v of %d", m.Round(100*time.Microsecond), len(warm)),
+		OK:       len(warm) > 0 && least <= m && m <= most,
+	}, {
+		What:     "pooled connections to " + cluster,
+		Expected: "most requests take one round trip",
+		Seen:     fmt.Sprintf("%d of %d", len(warm), len(took)),
+		OK:       len(warm) > 0 && len(warm) >= 2*len(again),
+	}}
+	l = Latency{To: cluster, Kind: "warm", Expected: w.rtt, Median: m, Max: longest(warm), Count: len(warm)}
+	if own > w.rtt/2 {
+		checks[0].Seen += fmt.Sprintf("; at home it takes %v, more than half a round trip", own.Round(time.Millisecond))
+		return checks, l, false
+	}
+	return checks, l, true
 }
 
 // judgeTimes holds the median of request times against what is expected. No

@@ -52,3 +52,37 @@ func TestColdRequestsAreHeldAgainstTheSlowestAtHome(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+func TestWarmRequestsTakeOneRoundTrip(t *testing.T) {
+	w := way{rtt: 60 * time.Millisecond, tolerance: 3 * time.Millisecond}
+	ms := func(values ...int) (out []time.Duration) {
+		for _, v := range values {
+			out = append(out, time.Duration(v)*time.Millisecond)
+		}
+		return out
+	}
+	for _, x := range []struct {
+		what         string
+		took, atHome []time.Duration
+		warm, pooled bool
+		told         bool
+	}{
+		{"one round trip", ms(62, 63, 61), ms(2, 1, 2), true, true, true},
+		{"a busy machine, as home shows", ms(86, 87, 90), ms(12, 14, 12), true, true, true},
+		{"the same, and home was fast", ms(86, 87, 90), ms(1, 1, 1), false, true, true},
+		{"a new connection each", ms(185, 190, 183), ms(2, 1, 2), false, false, true},
+		{"a new connection each, and home was slow", ms(185, 190, 183), ms(25, 28, 26), false, false, true},
+		{"less than the link takes", ms(20, 21, 22), ms(2, 1, 2), false, true, true},
+		{"home is slower than half a round trip", ms(130, 150, 140), ms(40, 45, 50), false, false, false},
+		{"nothing to compare with at home", ms(62, 63, 61), nil, true, true, true},
+		{"no request at all", nil, ms(2, 1, 2), false, false, true},
+	} {
+		checks, l, told := warmTimes("west", x.took, x.atHome, w)
+		if told != x.told || told && (checks[0].OK != x.warm || checks[1].OK != x.pooled) {
+			t.Errorf("%s: told %v, %+v", x.what, told, checks)
+		}
+		if l.Kind != "warm" || l.Expected != w.rtt {
+			t.Errorf("%s: %+v", x.what, l)
+		}
+	}
+}
