@@ -37,21 +37,24 @@ const (
 	specVersion = "1.1.0"
 )
 
-// maxUDP is the largest answer over UDP, whatever the asker offers: one
-// Ethernet frame's.
-const maxUDP = 1232
+// MaxUDP is the largest answer over UDP in bytes, whatever the asker offers:
+// one Ethernet frame's.
+const MaxUDP = 1232
 
 // ServeDNS implements [dns.Handler].
-func (d *DNS) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
-	m := d.Answer(q)
+func (d *DNS) ServeDNS(w dns.ResponseWriter, q *dns.Msg) { Reply(w, q, d.Answer(q)) }
+
+// Reply sends the answer m to the query q, over UDP cut to what the asker
+// takes. One that is lost is asked for again.
+func Reply(w dns.ResponseWriter, q, m *dns.Msg) {
 	if _, udp := w.RemoteAddr().(*net.UDPAddr); udp {
 		size := dns.MinMsgSize
 		if o := q.IsEdns0(); o != nil {
-			size = min(max(size, int(o.UDPSize())), maxUDP)
+			size = min(max(size, int(o.UDPSize())), MaxUDP)
 		}
 		m.Truncate(size)
 	}
-	_ = w.WriteMsg(m) // the asker tries again
+	_ = w.WriteMsg(m)
 }
 
 // Answer returns the reply to a query.
@@ -62,7 +65,7 @@ func (d *DNS) Answer(q *dns.Msg) *dns.Msg {
 	}
 	m.SetReply(q)
 	if q.IsEdns0() != nil {
-		m.SetEdns0(maxUDP, false)
+		m.SetEdns0(MaxUDP, false)
 	}
 	select {
 	case <-d.table.Synced():
