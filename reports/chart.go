@@ -23,6 +23,7 @@ type chart struct {
 
 type series struct {
 	Name   string
+	Label  string // the name, cut where it is long
 	Class  string // s0 to s7
 	Path   string
 	EndX   float64
@@ -50,7 +51,7 @@ func newChart(sc *suites.Scenario, colours colours) *chart {
 	if len(sc.Replicas) == 0 {
 		return nil
 	}
-	c := &chart{Width: 760, Height: 240, Left: 34, Right: 760 - 76, Top: 14, Bottom: 240 - 28}
+	c := &chart{Width: 760, Height: 240, Left: 34, Top: 14, Bottom: 240 - 28}
 	most, end := 1, sc.Elapsed
 	present := map[string]bool{}
 	for _, r := range sc.Replicas {
@@ -63,6 +64,8 @@ func newChart(sc *suites.Scenario, colours colours) *chart {
 	for _, m := range sc.Timeline {
 		end = max(end, m.At)
 	}
+	names := colours.sort(present)
+	c.Right = c.Width - labelWidth(names, most)
 	x := func(at time.Duration) float64 {
 		return c.Left + (c.Right-c.Left)*float64(max(at, 0))/float64(max(end, 1))
 	}
@@ -74,7 +77,6 @@ func newChart(sc *suites.Scenario, colours colours) *chart {
 	for n := 0; n <= most; n += step {
 		c.YTicks = append(c.YTicks, tick{y(n), strconv.Itoa(n)})
 	}
-	names := colours.sort(present)
 	for i, name := range names {
 		line := drawSteps(sc, name, i, len(names), x, y, end)
 		line.Class = colours.of(name)
@@ -98,7 +100,7 @@ func newChart(sc *suites.Scenario, colours colours) *chart {
 // other, so that equal values do not hide one another.
 func drawSteps(sc *suites.Scenario, name string, i, n int, x func(time.Duration) float64, y func(int) float64, end time.Duration) series {
 	apart := (float64(i) - float64(n-1)/2) * 2.6
-	s := series{Name: name}
+	s := series{Name: name, Label: label(name)}
 	var b strings.Builder
 	last := sc.Replicas[0].Counts[name]
 	fmt.Fprintf(&b, "M%.1f %.1f", x(sc.Replicas[0].At), y(last)+apart)
@@ -116,6 +118,31 @@ func drawSteps(sc *suites.Scenario, name string, i, n int, x func(time.Duration)
 	s.LabelY = s.EndY
 	return s
 }
+
+// longestLabel is as many letters of a name as stand beside a chart's lines.
+const longestLabel = 24
+
+// label is a name as it stands there.
+func label(name string) string {
+	if letters := []rune(name); len(letters) > longestLabel {
+		return string(letters[:longestLabel-1]) + "…"
+	}
+	return name
+}
+
+// labelWidth is the room for labels, each with a number up to most. A letter
+// of theirs takes 8 units at most: they are of 13, bold, and names have no
+// capitals.
+func labelWidth(names []string, most int) float64 {
+	letters := 0
+	for _, n := range names {
+		letters = max(letters, len([]rune(label(n))))
+	}
+	return labelGap + 8*float64(letters+len(" ")+len(strconv.Itoa(most)))
+}
+
+// labelGap is between a line's end and its label.
+const labelGap = 8
 
 // spreadLabels keeps the labels at the lines' ends from overlapping.
 func spreadLabels(all []series, bottom float64) {

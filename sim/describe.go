@@ -192,6 +192,7 @@ func (d *description) timers() {
 	}
 	d.row("  toleration", t.Toleration)
 	d.row("  eviction", fmt.Sprintf("%v nodes/s", t.NodeEvictionRate))
+	d.etcdTimers()
 	switch {
 	case d.p.Push():
 		d.row("  cluster poll", fmt.Sprintf("every %v, failing for %v", t.ClusterPoll, t.ClusterFailure))
@@ -230,6 +231,7 @@ func (d *description) prediction(p *Prediction) {
 			line(w.name, fmt.Sprintf("%v to %v after the failure", w.window[0].Round(time.Millisecond), w.window[1].Round(time.Millisecond)))
 		}
 	}
+	d.quorumPredictions(p, line)
 	d.meshPredictions(p, line)
 	if !known {
 		d.row("  nothing beforehand")

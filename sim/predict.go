@@ -79,6 +79,8 @@ func (f *forecast) scenario(i int, s *topologies.Scenario) Prediction {
 		f.change(&p, i, s.Change)
 	case s.SiteFailure != nil:
 		f.siteFailure(&p, s.SiteFailure)
+	case s.Quorum != nil:
+		f.quorum(&p, s.Quorum)
 	}
 	return p
 }

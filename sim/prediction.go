@@ -62,6 +62,19 @@ type Prediction struct {
 	// Missing are the parts of the home page that a shop scenario's partition
 	// takes away.
 	Missing []string `json:",omitempty"`
+	// Writes is how long a write to the API takes, by the voter that leads: from
+	// the API server's own voter to the leader, and from there to the nearest
+	// majority, and back. The machine's own time is left out. WritesWithout is
+	// the same without a quorum scenario's region.
+	Writes        map[string]time.Duration `json:",omitempty"`
+	WritesWithout map[string]time.Duration `json:",omitempty"`
+	// Stop are the voters that a quorum scenario stops beside those of its
+	// region: with the first of them started again there is a majority.
+	Stop []string `json:",omitempty"`
+	// WritesAgain bounds when a write is answered after the region is lost, and
+	// QuorumAgain after the first of Stop is started again.
+	WritesAgain Window `json:",omitzero"`
+	QuorumAgain Window `json:",omitzero"`
 }
 
 // Answers are who answers a traffic scenario's requests, and how fast.

@@ -147,6 +147,8 @@ func kindOf(sc *topologies.Scenario) (suite string, ask func(*scenario, context.
 		return "change", (*scenario).change
 	case sc.SiteFailure != nil:
 		return "failure", (*scenario).siteFailure
+	case sc.Quorum != nil:
+		return "failure", (*scenario).quorum
 	}
 	return "", func(*scenario, context.Context) error {
 		return invalid("scenario %s is of a kind that the suites don't know", sc.Name)

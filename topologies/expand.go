@@ -156,6 +156,7 @@ func (s Scenario) kinds() []string {
 		{"shop", s.Shop != nil},
 		{"change", s.Change != nil},
 		{"siteFailure", s.SiteFailure != nil},
+		{"quorum", s.Quorum != nil},
 	} {
 		if k.set {
 			kinds = append(kinds, k.name)

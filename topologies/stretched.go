@@ -28,6 +28,15 @@ type SiteFailureScenario struct {
 	Expect   NodeFailureExpect `json:"expect,omitzero"` // for every node and every pod; the plan's prediction when left out
 }
 
+// QuorumScenario measures what a write to the API takes in a cluster whose
+// datastore has a voter on each control-plane node, then loses a region: writes
+// go on. Then it loses one voter too many: no write is answered until one is
+// back. The lab's API server is on the first control-plane node, which stays.
+type QuorumScenario struct {
+	Cluster string `json:"cluster"` // one with three control-plane nodes or more
+	Region  string `json:"region"`  // whose nodes fail: it has voters, and the others are a majority
+}
+
 // Ingress is an Ingress controller: a pod on each node, at its ports 80 and 443.
 type Ingress struct {
 	API    string   `json:"api" jsonschema:"enum=ingress"`                                       // ingress: networking.k8s.io/v1

@@ -267,6 +267,7 @@ type Scenario struct {
 	Shop                *ShopScenario                `json:"shop,omitempty"`                // the shop's pages
 	Change              *ChangeScenario              `json:"change,omitempty"`              // the topology changes while the lab runs
 	SiteFailure         *SiteFailureScenario         `json:"siteFailure,omitempty"`         // every node of a region stops
+	Quorum              *QuorumScenario              `json:"quorum,omitempty"`              // voters of a datastore stop, one too many
 }
 
 // PeeringScenario checks every ordered pair of clusters: what is allowed

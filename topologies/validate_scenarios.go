@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop", "change", "siteFailure"}
+var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop", "change", "siteFailure", "quorum"}
 
 func join(names []string) string { return strings.Join(names, ", ") }
 
@@ -65,6 +65,8 @@ func (v *validator) scenario(path, what string, s Scenario) {
 		v.changeScenario(path, what, s.Change)
 	case s.SiteFailure != nil:
 		v.siteFailureScenario(path, what, s.SiteFailure)
+	case s.Quorum != nil:
+		v.quorumScenario(path, what, s.Quorum)
 	}
 }
 

@@ -88,6 +88,44 @@ func (v *validator) site(path, what string, c *Cluster, region string) {
 	}
 }
 
+func (v *validator) quorumScenario(path, what string, s *QuorumScenario) {
+	if !v.cluster(path+".cluster", what, s.Cluster) {
+		return
+	}
+	c := v.clusters[s.Cluster]
+	if v.failed(path+".region") || s.Region == "" && v.lines[path+".region"] == 0 || nodeCount(*c) > maxNodes {
+		return
+	}
+	var voters, lost []string
+	var regions []string
+	first := ""
+	for _, n := range c.Expand() {
+		if n.Role != ControlPlane {
+			continue
+		}
+		if first == "" {
+			first = n.Region
+		}
+		voters = append(voters, n.Name)
+		if n.Region == s.Region {
+			lost = append(lost, n.Name)
+		}
+		if !slices.Contains(regions, n.Region) {
+			regions = append(regions, n.Region)
+		}
+	}
+	switch {
+	case len(voters) < 3:
+		v.fault(path+".cluster", "%s: cluster %s has %s; with less than three the loss of any one is a loss of quorum", what, c.Name, count(len(voters), "control-plane node"))
+	case len(lost) == 0:
+		v.fault(path+".region", "%s: no control-plane node of %s is in region %q; they are in %s", what, c.Name, abbreviate(s.Region), join(regions))
+	case first == s.Region:
+		v.fault(path+".region", "%s: %s, the first control-plane node of %s, is in %s; its API server has to be there to be asked", what, voters[0], c.Name, s.Region)
+	case len(voters)-len(lost) <= len(voters)/2:
+		v.fault(path+".region", "%s: %s has %d of the %d voters of %s; without it there is no majority", what, s.Region, len(lost), len(voters), c.Name)
+	}
+}
+
 // maxKeepalive is what WireGuard's protocol has room for.
 const maxKeepalive = 65535 * time.Second
 

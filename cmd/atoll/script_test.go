@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/atoll-dev/atoll/fixtures/embedded/binaries"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +38,44 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "wired-lab": wiredLab},
 	})
+}
+
+// TestLabScripts are what a user does to a running lab by the command line,
+// with a real kubectl where the Kubernetes binaries hold one.
+func TestLabScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts real control planes")
+	}
+	set, err := binaries.Find(t.Context(), binaries.Default, func(l string) { t.Log(l) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/lab",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("ATOLL_HOME", filepath.Join(e.WorkDir, "home"))
+			e.Setenv(binaries.EnvBin, set.Dir)
+			e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+set.Dir)
+			e.Defer(func() { takeDown(t, e.Vars) })
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
+}
+
+// takeDown removes the labs that a script left, as one that fails does.
+func takeDown(t *testing.T, env []string) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	// Called by this name, the test's binary is atoll.
+	cmd := exec.Command(self, "down", "--all")
+	cmd.Args[0], cmd.Env = "atoll", env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("atoll down --all: %v\n%s", err, out)
+	}
 }
 
 // exits CODE COMMAND [ARG...]: the exit code itself, where `!` only tells it

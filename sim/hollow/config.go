@@ -37,9 +37,9 @@ type NodeConfig struct {
 	ClusterDNS    netip.Addr
 	ClusterDomain string // cluster.local when left out
 
-	// Hosts are further names in the node's /etc/hosts, which pods on its
-	// network see.
-	Hosts map[string]netip.Addr
+	// Hosts, where given, tells the further names in the node's /etc/hosts,
+	// which pods on its network see as they are when the pods start.
+	Hosts func() map[string]netip.Addr
 
 	Images  Images
 	Version string // the kubelet's, "v1.36.3"
@@ -107,6 +107,13 @@ func (c NodeConfig) withDefaults() (NodeConfig, error) {
 		c.Version = "v1.36.3"
 	}
 	return c, nil
+}
+
+func (c *NodeConfig) hosts() map[string]netip.Addr {
+	if c.Hosts == nil {
+		return nil
+	}
+	return c.Hosts()
 }
 
 func (c *NodeConfig) capacity() corev1.ResourceList {

@@ -432,7 +432,7 @@ func (p *pod) stopContainers(grace time.Duration) {
 func (p *pod) resolver(host *netstack.Host, addr netip.Addr) *resolver {
 	r := &resolver{host: host, ndots: 1, hosts: map[string]netip.Addr{"localhost": netip.AddrFrom4([4]byte{127, 0, 0, 1}), p.hostname(): addr}}
 	if p.spec.HostNetwork {
-		maps.Copy(r.hosts, p.k.cfg.Hosts)
+		maps.Copy(r.hosts, p.k.cfg.hosts())
 	}
 	for _, a := range p.spec.HostAliases {
 		if ip, err := netip.ParseAddr(a.IP); err == nil {
@@ -471,8 +471,9 @@ func (p *pod) etc() map[string]string {
 	hosts.WriteString("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n")
 	fmt.Fprintf(&hosts, "%s\t%s\n", p.addr, p.hostname())
 	if p.spec.HostNetwork {
-		for _, name := range slices.Sorted(maps.Keys(p.k.cfg.Hosts)) {
-			fmt.Fprintf(&hosts, "%s\t%s\n", p.k.cfg.Hosts[name], name)
+		names := p.k.cfg.hosts()
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			fmt.Fprintf(&hosts, "%s\t%s\n", names[name], name)
 		}
 	}
 	for _, a := range p.spec.HostAliases {

@@ -53,11 +53,11 @@ var (
 
 // Served says who served a part of a page, as the page itself tells it.
 type Served struct {
-	Part    string `json:"part"`
-	Service string `json:"service"`
-	Cluster string `json:"cluster,omitempty"` // empty where the part is missing
-	Pod     string `json:"pod,omitempty"`
-	Error   string `json:"error,omitempty"` // why it is missing
+	Part    string `json:"part" pb:"1"`
+	Service string `json:"service" pb:"2"`
+	Cluster string `json:"cluster,omitempty" pb:"3"` // empty where the part is missing
+	Pod     string `json:"pod,omitempty" pb:"4"`
+	Error   string `json:"error,omitempty" pb:"5"` // why it is missing
 }
 
 // Page is the shop's pages in JSON, for who asks by Accept: application/json.
@@ -74,8 +74,8 @@ type Page struct {
 
 // Item is a line of a cart.
 type Item struct {
-	Product  string `json:"product_id"`
-	Quantity int    `json:"quantity"`
+	Product  string `json:"product_id" pb:"1"`
+	Quantity int    `json:"quantity" pb:"2"`
 }
 
 // HealthPort is where every role but the frontend, which has it on its own

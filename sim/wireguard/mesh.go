@@ -249,6 +249,10 @@ func (d *Device) SetUp(up bool) error {
 	return d.dev.Up()
 }
 
+// Silence keeps a machine that is halted from sending and receiving by the
+// tunnel, or lets it again. Unlike with SetUp, sessions stay.
+func (d *Device) Silence(silent bool) { d.tunnel.SetUp(!silent) }
+
 // Close ends the device.
 func (d *Device) Close() {
 	if d.dev != nil {

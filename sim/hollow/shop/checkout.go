@@ -36,7 +36,7 @@ func (r *role) checkout(ctx context.Context) error {
 }
 
 // place is the demo's PlaceOrder, step by step.
-func (t *till) place(ctx context.Context, q *placeOrder) (*order, error) {
+func (t *till) place(ctx context.Context, q *placeOrder) (*placed, error) {
 	basket, _, err := call[cart](ctx, t.cart, "GetCart", &userID{q.User})
 	if err != nil {
 		return nil, fmt.Errorf("cart: %w", err)
@@ -44,7 +44,7 @@ func (t *till) place(ctx context.Context, q *placeOrder) (*order, error) {
 	if len(basket.Items) == 0 {
 		return nil, status.Error(codes.FailedPrecondition, "the cart is empty")
 	}
-	out := &order{ID: uuid.NewString(), Items: basket.Items}
+	out := &placed{Order: order{ID: uuid.NewString(), Address: q.Address}}
 	part := func(name, service string, by served) {
 		out.Parts = append(out.Parts, graph.Served{Part: name, Service: service, Cluster: by.cluster, Pod: by.pod})
 	}
@@ -59,6 +59,7 @@ func (t *till) place(ctx context.Context, q *placeOrder) (*order, error) {
 			return nil, fmt.Errorf("price of %s: %w", item.Product, err)
 		}
 		total += price.float() * float64(item.Quantity)
+		out.Order.Items = append(out.Order.Items, orderItem{item, *price})
 	}
 	cost, _, err := call[quote](ctx, t.shipping, "GetQuote", &shipment{q.Address, basket.Items})
 	if err != nil {
@@ -68,8 +69,8 @@ func (t *till) place(ctx context.Context, q *placeOrder) (*order, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shipping cost: %w", err)
 	}
-	out.Cost, out.Total = *converted, amount(q.Currency, total+converted.float())
-	_, by, err := call[transaction](ctx, t.payment, "Charge", &charge{out.Total, q.Card})
+	out.Order.Cost = *converted
+	_, by, err := call[transaction](ctx, t.payment, "Charge", &charge{amount(q.Currency, total+converted.float()), q.Card})
 	if err != nil {
 		return nil, fmt.Errorf("payment: %w", err)
 	}
@@ -78,12 +79,12 @@ func (t *till) place(ctx context.Context, q *placeOrder) (*order, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shipping: %w", err)
 	}
-	out.Tracking = shipped.ID
+	out.Order.Tracking = shipped.ID
 	part("shipping", "shippingservice", by)
 	if _, _, err := call[empty](ctx, t.cart, "EmptyCart", &userID{q.User}); err != nil {
 		return nil, fmt.Errorf("empty the cart: %w", err)
 	}
-	if _, by, err = call[empty](ctx, t.email, "SendOrderConfirmation", &confirmation{q.Email, *out}); err != nil {
+	if _, by, err = call[empty](ctx, t.email, "SendOrderConfirmation", &confirmation{q.Email, out.Order}); err != nil {
 		return nil, fmt.Errorf("confirmation: %w", err)
 	}
 	part("email", "emailservice", by)

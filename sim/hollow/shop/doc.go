@@ -3,8 +3,8 @@
 // and so on.
 //
 // The services call each other along the demo's call graph by gRPC, with the
-// demo's names of services and methods and messages in JSON in place of
-// protocol buffers; browsers and the load generator speak HTTP to the
+// demo's names of services and methods, and its messages (what is used of them)
+// in protocol buffers; browsers and the load generator speak HTTP to the
 // frontend; the cart service keeps carts in redis-cart, by Redis's protocol.
 // Addresses come from the demo's variables (CART_SERVICE_ADDR …). Every answer
 // names the pod and the cluster (CLUSTER_NAME) that gave it.

@@ -135,7 +135,7 @@ func (f *shopFront) home(w http.ResponseWriter, r *http.Request) {
 		return by, err
 	})
 	parts.ask("recommendations", "recommendationservice", func() (served, error) {
-		got, by, err := call[recommend](ctx, f.recommendation, "ListRecommendations", &recommend{User: id})
+		got, by, err := call[recommended](ctx, f.recommendation, "ListRecommendations", &recommend{User: id})
 		if err == nil {
 			page.Recommendations = got.Products
 		}
@@ -198,7 +198,7 @@ func (f *shopFront) product(w http.ResponseWriter, r *http.Request) {
 		return by, err
 	})
 	parts.ask("recommendations", "recommendationservice", func() (served, error) {
-		got, by, err := call[recommend](ctx, f.recommendation, "ListRecommendations", &recommend{User: id, Products: []string{r.PathValue("id")}})
+		got, by, err := call[recommended](ctx, f.recommendation, "ListRecommendations", &recommend{User: id, Products: []string{r.PathValue("id")}})
 		if err == nil {
 			page.Recommendations = got.Products
 		}
@@ -250,12 +250,15 @@ func (f *shopFront) placeOrder(w http.ResponseWriter, r *http.Request) {
 	var parts parts
 	var further []graph.Served
 	parts.ask("order", "checkoutservice", func() (served, error) {
-		o, by, err := call[order](ctx, f.checkout, "PlaceOrder", &placeOrder{
-			User: id, Currency: currency, Email: "someone@example.com", Card: "4432801561520454",
+		o, by, err := call[placed](ctx, f.checkout, "PlaceOrder", &placeOrder{
+			User: id, Currency: currency, Email: "someone@example.com", Card: card{"4432801561520454"},
 			Address: address{"1600 Amphitheatre Parkway", "Mountain View", 94043},
 		})
 		if err == nil {
-			page.Order, page.Cart, further = o.ID, o.Items, o.Parts
+			page.Order, further = o.Order.ID, o.Parts
+			for _, i := range o.Order.Items {
+				page.Cart = append(page.Cart, i.Item)
+			}
 		}
 		return by, err
 	})

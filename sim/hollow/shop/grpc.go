@@ -2,7 +2,6 @@ package shop
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -12,20 +11,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/metadata"
 
 	graph "github.com/atoll-dev/atoll/sim/shop"
 )
-
-// jsonCodec carries messages as JSON: application/grpc+json.
-type jsonCodec struct{}
-
-func (jsonCodec) Name() string                       { return "json" }
-func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
-func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
-
-func init() { encoding.RegisterCodec(jsonCodec{}) } // grpc's registry is filled by init alone
 
 // The headers in which an answer says who gave it.
 const (
@@ -52,7 +41,7 @@ func (r *role) serveGRPC(ctx context.Context, name string, methods ...grpc.Metho
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	server := grpc.NewServer(grpc.ForceServerCodec(codec{}), grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		if err := grpc.SetHeader(ctx, metadata.Pairs(clusterHeader, r.cluster, podHeader, r.pod)); err != nil {
 			return nil, err
 		}
@@ -107,7 +96,7 @@ func (r *role) dial(service, variable string) (*backend, error) {
 	conn, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) { return r.p.Dial(ctx, "tcp", address) }),
-		grpc.WithDefaultCallOptions(grpc.CallContentSubtype("json")),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(codec{})),
 		// A sidecar that starts later is found soon.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}, MinConnectTimeout: 5 * time.Second}),
 	)

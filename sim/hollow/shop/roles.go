@@ -100,7 +100,7 @@ var inventory = []product{
 }
 
 func usd(units, cents int64) money {
-	return money{Currency: "USD", Units: units, Nanos: cents * 10_000_000}
+	return money{Currency: "USD", Units: units, Nanos: int32(cents) * 10_000_000}
 }
 
 func (r *role) catalog(ctx context.Context) error {
@@ -138,7 +138,7 @@ func (r *role) currency(ctx context.Context) error {
 // amount rounds to cents.
 func amount(currency string, value float64) money {
 	cents := int64(math.Round(value * 100))
-	return money{Currency: currency, Units: cents / 100, Nanos: cents % 100 * 10_000_000}
+	return money{Currency: currency, Units: cents / 100, Nanos: int32(cents%100) * 10_000_000}
 }
 
 func (m money) float() float64 { return float64(m.Units) + float64(m.Nanos)/1e9 }
@@ -151,12 +151,12 @@ func (r *role) recommendation(ctx context.Context) error {
 		return err
 	}
 	return r.serveGRPC(ctx, "RecommendationService",
-		method("ListRecommendations", func(ctx context.Context, q *recommend) (*recommend, error) {
+		method("ListRecommendations", func(ctx context.Context, q *recommend) (*recommended, error) {
 			all, _, err := call[products](ctx, catalog, "ListProducts", &empty{})
 			if err != nil {
 				return nil, err
 			}
-			out := &recommend{User: q.User}
+			out := &recommended{}
 			start := int(choice(q.User, uint32(max(len(all.Products), 1))))
 			for i := range all.Products {
 				p := all.Products[(start+i)%len(all.Products)].ID
@@ -193,7 +193,7 @@ func (r *role) shipping(ctx context.Context) error {
 func (r *role) payment(ctx context.Context) error {
 	return r.serveGRPC(ctx, "PaymentService",
 		method("Charge", func(_ context.Context, q *charge) (*transaction, error) {
-			if len(q.Card) < 12 {
+			if len(q.Card.Number) < 12 {
 				return nil, status.Error(codes.InvalidArgument, "credit card info is invalid")
 			}
 			r.log("charged %s", q.Amount)
