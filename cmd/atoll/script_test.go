@@ -56,15 +56,15 @@ func TestLabScripts(t *testing.T) {
 			e.Setenv("ATOLL_HOME", filepath.Join(e.WorkDir, "home"))
 			e.Setenv(binaries.EnvBin, set.Dir)
 			e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+set.Dir)
-			e.Defer(func() { takeDown(t, e.Vars) })
+			e.Defer(func() { downAll(t, e.Vars) })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
 }
 
-// takeDown removes the labs that a script left, as one that fails does.
-func takeDown(t *testing.T, env []string) {
+// downAll removes the labs that a script left, as one that fails does.
+func downAll(t *testing.T, env []string) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Error(err)
