@@ -151,7 +151,7 @@ func (s *scenario) inWindow(ctx context.Context, what string, since time.Time, w
 
 // startNodeAgain heals the node and waits until the cluster is as before.
 func (s *scenario) startNodeAgain(ctx context.Context, k *canary, fault lab.Fault, node string) error {
-	const within = 30 * time.Second
+	const within = 90 * time.Second // real nodes boot
 	lane := fault.Cluster + "/" + fault.Node
 	s.begin("start %s again", lane)
 	if _, err := s.heal(ctx, fault); err != nil {

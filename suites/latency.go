@@ -10,13 +10,15 @@ import (
 // judgeLatency holds the request times against the links: over a pooled
 // connection a request takes one round trip, over a new one three. The first
 // requests had to open connections; later ones find as many as there are
-// requests at once. A machine that is busy for a moment delays them, so they
-// are sent again, up to latencyAttempts times; the checks say how often.
+// requests at once. A machine that is busy for a moment delays them, and on a
+// small one they delay each other, so they are sent again, fewer at once each
+// time, up to latencyAttempts times; the checks say how often.
 func (s *scenario) judgeLatency(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
 	var pooled pooledTimes
 	for attempt := 1; attempt <= latencyAttempts; attempt++ {
-		s.begin("send %d requests over pooled connections", pooledRequests)
-		replies, err := sender.send(ctx, s.spec.Traffic.To, pooledRequests, s.meshTimes().request)
+		atOnce := pooledAtOnce[attempt-1]
+		s.begin("send %d requests over pooled connections, %d at once", pooledRequests, atOnce)
+		replies, err := sender.sendAtOnce(ctx, atOnce, s.spec.Traffic.To, pooledRequests, s.meshTimes().request)
 		if err != nil {
 			return err
 		}

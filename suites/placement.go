@@ -17,7 +17,7 @@ import (
 
 // convergeWithin bounds how long the members may take to follow the hub, on
 // top of the WAN's round trips.
-const convergeWithin = 15 * time.Second
+const convergeWithin = 45 * time.Second
 
 // placement applies steps to a workload on the hub and reads from the
 // members' own API servers what came of them.

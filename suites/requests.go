@@ -33,7 +33,7 @@ type sender struct {
 	container string
 }
 
-// parallel is how many requests are under way at once.
+// parallel is how many requests are under way at once, unless it is said.
 const parallel = 10
 
 // send makes n requests, up to 10 at a time, each of which may take as long
@@ -42,7 +42,12 @@ const parallel = 10
 // a request, and is not what they measure. Requests that fail are replies too;
 // an error means that the pod could not be asked.
 func (f *sender) send(ctx context.Context, url string, n int, limit time.Duration) ([]reply, error) {
-	workers := min(parallel, n)
+	return f.sendAtOnce(ctx, parallel, url, n, limit)
+}
+
+// sendAtOnce is send with another number of requests at a time.
+func (f *sender) sendAtOnce(ctx context.Context, atOnce int, url string, n int, limit time.Duration) ([]reply, error) {
+	workers := min(atOnce, n)
 	start := newStartLine(workers)
 	var (
 		wg   sync.WaitGroup

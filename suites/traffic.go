@@ -19,13 +19,17 @@ const (
 	// pooledRequests are sent once the connections are there, and again where
 	// they took too long, latencyAttempts times in all.
 	pooledRequests  = 40
-	latencyAttempts = 3
+	latencyAttempts = len(pooledAtOnce)
 	// coldRequests are the least that have a median worth judging.
 	coldRequests = 3
 	// latencySlack is what a request may take beside the network on a busy
 	// machine: name lookup, two proxies, the application.
 	latencySlack = 20 * time.Millisecond
 )
+
+// pooledAtOnce is how many of the pooled requests are under way at once, by
+// attempt. One alone waits for no other.
+var pooledAtOnce = [...]int{parallel, 4, 1}
 
 // meshTimes are how long to wait for what the mesh does in its own time.
 type meshTimes struct {
