@@ -53,6 +53,10 @@ func NewPlan(t *topologies.Topology, seed uint64) (*Plan, error) {
 		if agents := t.Spec.Stack.Agents; agents != nil {
 			p.Hub.Members = slices.Clone(agents.On)
 		}
+		if spec := t.Spec.Stack.Admin; spec.Engine == topologies.EngineChart && spec.Chart != nil {
+			p.Hub.Charted = true
+			p.Hub.Addr = netip.AddrPortFrom(p.Hub.Addr.Addr(), uint16(spec.Chart.NodePort))
+		}
 	}
 	p.WAN = p.policy()
 	if err := p.Predict(nil); err != nil {

@@ -62,8 +62,11 @@ type Node struct {
 // Hub is where the admin's API server is.
 type Hub struct {
 	Cluster string
-	Addr    netip.AddrPort // in the simulated network: the admin's first node, port 5443
+	Addr    netip.AddrPort // in the simulated network: the admin's first node, port 5443; the NodePort of a chart's
 	Members []string       // clusters that have joined it
+	// Charted is true of a hub whose API server is part of a chart: it is
+	// installed with the stack, and the provider makes none.
+	Charted bool `json:",omitempty"`
 }
 
 // Begun returns the plan with its links' schedules counting from a moment on,

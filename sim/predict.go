@@ -197,7 +197,7 @@ func (f *forecast) ports(others []topologies.Port) []topologies.Port {
 		}
 	}
 	if f.plan.Hub != nil {
-		add(topologies.Port{Protocol: "tcp", Number: HubPort})
+		add(topologies.Port{Protocol: "tcp", Number: f.plan.Hub.Addr.Port()})
 	}
 	if f.plan.MeshNetworks() > 1 {
 		add(topologies.Port{Protocol: "tcp", Number: MeshPort})

@@ -196,10 +196,10 @@ func engines(plan *sim.Plan) map[string]string {
 	out := map[string]string{}
 	stack := plan.Topology.Spec.Stack
 	if a := stack.Admin; a != nil {
-		out["admin"] = fmt.Sprintf("%s API, %s", a.API, a.Engine)
+		out["admin"] = fmt.Sprintf("%s API, %s", a.API, engine(a.Engine, a.Chart))
 	}
 	if m := stack.Mesh; m != nil {
-		out["mesh"] = fmt.Sprintf("%s API, %s", m.API, m.Engine)
+		out["mesh"] = fmt.Sprintf("%s API, %s", m.API, engine(m.Engine, m.Chart))
 	}
 	if a := stack.Agents; a != nil {
 		out["agents"] = a.Mode
@@ -208,6 +208,14 @@ func engines(plan *sim.Plan) map[string]string {
 		out["ingress"] = fmt.Sprintf("%s API, %s", i.API, i.Engine)
 	}
 	return out
+}
+
+// engine names an engine, and the version of its charts where the topology has it.
+func engine(e topologies.Engine, c *topologies.Chart) string {
+	if e == topologies.EngineChart && c != nil && c.Version != "" {
+		return fmt.Sprintf("%s %s", e, c.Version)
+	}
+	return string(e)
 }
 
 // versions asks every API server for its own. One that does not answer is the

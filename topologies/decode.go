@@ -185,6 +185,8 @@ func (d *decoder) decodePlain(n ast.Node, path string, line, depth int, v reflec
 		}
 	case reflect.Map:
 		d.decodeMap(n, path, line, depth, v)
+	case reflect.Interface:
+		d.decodeAny(n, path, line, depth, v)
 	case reflect.String:
 		d.decodeString(n, path, line, v, tag)
 	case reflect.Bool:
@@ -258,6 +260,40 @@ func (d *decoder) decodeMap(n ast.Node, path string, line, depth int, v reflect.
 		d.decode(e.Value, path+"."+key, lineOf(e.Key), depth+1, value, "")
 		v.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), value)
 	}
+}
+
+// decodeAny reads a value that may be anything, as JSON would have it.
+func (d *decoder) decodeAny(n ast.Node, path string, line, depth int, v reflect.Value) {
+	var value any
+	switch x := n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		m := map[string]any{}
+		d.decodePlain(n, path, line, depth, reflect.ValueOf(&m).Elem(), "")
+		value = m
+	case *ast.SequenceNode:
+		list := []any{}
+		d.decodePlain(n, path, line, depth, reflect.ValueOf(&list).Elem(), "")
+		value = list
+	case *ast.StringNode, *ast.LiteralNode:
+		text, _ := scalarText(n)
+		value = text
+	case *ast.BoolNode:
+		value = x.Value
+	case *ast.FloatNode:
+		value = x.Value
+	case *ast.IntegerNode:
+		switch i := x.Value.(type) {
+		case int64:
+			value = float64(i)
+		case uint64:
+			value = float64(i)
+		}
+	}
+	if value == nil {
+		d.errorf(line, path, "cannot be read: %s", describe(n))
+		return
+	}
+	v.Set(reflect.ValueOf(value))
 }
 
 // key returns a mapping entry's key.

@@ -151,6 +151,7 @@ func (s *Stack) setDefaults(t *Topology) {
 			s.Mesh.On = t.managed()
 		}
 	}
+	s.setChartDefaults()
 }
 
 // managed returns the names of the managed clusters.

@@ -191,6 +191,7 @@ const (
 type Admin struct {
 	API    string `json:"api" jsonschema:"enum=karmada"`                                       // karmada
 	Engine Engine `json:"engine,omitempty" jsonschema:"enum=builtin,enum=chart,enum=binaries"` // builtin when left out
+	Chart  *Chart `json:"chart,omitempty"`                                                     // engine chart only: Karmada's chart
 }
 
 // The modes of joining a cluster to the hub.
@@ -214,6 +215,7 @@ type MeshSpec struct {
 	On      []string `json:"on,omitempty"`                                                                   // every managed cluster when left out
 	MCS     bool     `json:"mcs,omitempty"`                                                                  // multi-cluster services too: ServiceExport, ServiceImport, clusterset.local
 	Ingress []string `json:"ingress,omitempty"`                                                              // the clusters with a gateway into the mesh; none when left out
+	Chart   *Chart   `json:"chart,omitempty"`                                                                // engine chart only: Istio's charts
 }
 
 // The ways a workload reaches the clusters.

@@ -21,6 +21,7 @@ func (v *validator) stack() {
 		v.members("spec.stack.agents", "agents", s.Agents.On)
 	}
 	v.ingress()
+	v.charts()
 	if s.Mesh == nil {
 		return
 	}

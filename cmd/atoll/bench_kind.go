@@ -148,7 +148,7 @@ func (a *app) benchKind(ctx context.Context, rounds, clusters int) (r *kindBench
 		return backend.Down(context.WithoutCancel(ctx))
 	}
 	// What has to be had once is had before.
-	needs, err := images.Needs(plan, fixtures.Version)
+	needs, err := images.Needs(ctx, plan, fixtures.Version)
 	if err != nil {
 		return nil, err
 	}

@@ -158,7 +158,7 @@ func examineImages(ctx context.Context, plan *sim.Plan) (out []finding) {
 	needs := []images.Need{{Ref: "a node of " + binaries.Default, Node: binaries.Default}}
 	var err error
 	if plan != nil {
-		needs, err = images.Needs(plan, fixtures.Version)
+		needs, err = images.Needs(ctx, plan, fixtures.Version)
 	}
 	maker, merr := images.New(images.Config{Version: fixtures.Version, Programs: fixtures.Images()})
 	if err := errors.Join(err, merr); err != nil {

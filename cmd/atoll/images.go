@@ -40,7 +40,7 @@ workloads. What did not change since the last time is not made again.`,
 			var needs []images.Need
 			if len(args) > 0 {
 				var err error
-				if needs, err = a.needs(args[0]); err != nil {
+				if needs, err = a.needs(cmd.Context(), args[0]); err != nil {
 					return err
 				}
 			}
@@ -68,7 +68,7 @@ func (a *app) imagesGetCmd() *cobra.Command {
 		Short: "Get what a topology needs on kind, as up and run would: pulled where a registry answers, else made here",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			needs, err := a.needs(args[0])
+			needs, err := a.needs(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -93,7 +93,7 @@ func (a *app) imagesListCmd() *cobra.Command {
 asking a registry: from the engine, from a loaded archive, or made here.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			needs, err := a.needs(args[0])
+			needs, err := a.needs(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -126,7 +126,7 @@ without a registry: atoll images load reads it there. It is not compressed:
     atoll images save three-regions - | zstd >images.tar.zst`,
 		Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			needs, err := a.needs(args[0])
+			needs, err := a.needs(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -239,12 +239,12 @@ func (a *app) printPruned(gone []images.Pruned, dry bool) error {
 }
 
 // needs are those of a topology file, or one of the library.
-func (a *app) needs(file string) ([]images.Need, error) {
+func (a *app) needs(ctx context.Context, file string) ([]images.Need, error) {
 	plan, err := (&planFlags{seed: 1}).plan(file)
 	if err != nil {
 		return nil, err
 	}
-	return images.Needs(plan, fixtures.Version)
+	return images.Needs(ctx, plan, fixtures.Version)
 }
 
 // maker is a Maker that tells its progress on stderr and has an executable for
