@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -23,6 +24,9 @@ var pageText string
 var pageStyle string
 
 var page = template.Must(template.New("report").Funcs(template.FuncMap{
+	"scheduled": func(rows []linkRow) bool {
+		return slices.ContainsFunc(rows, func(r linkRow) bool { return len(r.Schedule) > 0 })
+	},
 	"n": func(v float64) string { return fmt.Sprintf("%.1f", v) },
 	"add": func(v ...float64) float64 {
 		sum := 0.0
@@ -93,12 +97,18 @@ type checkRow struct {
 }
 
 type linkRow struct {
-	From, To                   string
-	Within                     bool // one region
-	Latency, Jitter, Loss      string
-	Rate, Packets, Bytes, Drop string
-	QueueMax                   string
+	From, To              string
+	Within                bool // one region
+	Latency, Jitter, Loss string
+	Rate, Queue, Other    string
+	Packets, Bytes, Drop  string
+	Altered               string // copied or corrupted on the way
+	QueueMax              string
+	Schedule              []linkChange
 }
+
+// linkChange is one moment of a link's schedule.
+type linkChange struct{ At, Text string }
 
 // measurement is one pair of clusters, before and after the suites.
 type measurement struct {
@@ -248,14 +258,30 @@ func linkRows(r *suites.Result) []linkRow {
 		c := counters[[2]string{l.From, l.To}]
 		row := linkRow{
 			From: l.From, To: l.To, Within: l.From == l.To,
-			Latency: millis(l.OneWay), Jitter: "–", Loss: lossText(l.Loss), Rate: "unlimited",
+			Latency: millis(l.OneWay), Jitter: "–", Loss: lossText(l.Loss), Rate: "unlimited", Queue: "–", Other: "–",
 			Packets: fmt.Sprint(c.Packets), Bytes: bytesText(c.Bytes), Drop: dropText(c.Dropped), QueueMax: "–",
+			Altered: alteredText(c),
 		}
+		text := sim.TextOf(l.LinkModel)
 		if l.Jitter > 0 {
 			row.Jitter = "± " + millis(l.Jitter)
+			if l.Shape != wan.Normal {
+				row.Jitter += " " + l.Shape.String()
+			}
+			if l.Reorder {
+				row.Jitter += ", reorders"
+			}
 		}
 		if l.RateBps > 0 {
-			row.Rate = topologies.Rate(l.RateBps).String()
+			row.Rate, row.Queue = text.Rate, text.Queue
+		}
+		if text.Other != "-" {
+			row.Other = text.Other
+		}
+		before := l.LinkModel
+		for _, change := range l.Schedule {
+			row.Schedule = append(row.Schedule, linkChange{change.At.String(), sim.ChangeText(before, change.LinkModel)})
+			before = change.LinkModel
 		}
 		if c.QueueMax > 0 {
 			row.QueueMax = short(c.QueueMax)
@@ -273,6 +299,17 @@ func lossText(l wan.LossModel) string {
 		return topologies.Ratio(l.Good).String()
 	}
 	return "–"
+}
+
+func alteredText(c wan.Counters) string {
+	var parts []string
+	if c.Duplicated > 0 {
+		parts = append(parts, fmt.Sprintf("%d copied", c.Duplicated))
+	}
+	if c.Corrupted > 0 {
+		parts = append(parts, fmt.Sprintf("%d corrupted", c.Corrupted))
+	}
+	return cmp.Or(strings.Join(parts, ", "), "none")
 }
 
 func dropText(dropped map[wan.Cause]uint64) string {

@@ -70,6 +70,24 @@ func (d *document) wants(t *testing.T, texts ...string) {
 	}
 }
 
+// Whatever a file can say of a link is in the report.
+func TestEveryLinkField(t *testing.T) {
+	r := example(t)
+	l := &r.Plan.WAN.Links[0]
+	l.Shape, l.Reorder, l.Duplicate, l.Corrupt = wan.Pareto, true, 0.001, 0.0002
+	l.QueueBytes, l.Down, l.Reject = 256<<10, true, true
+	l.Loss = wan.LossModel{Enter: 0.001, Leave: 0.3, Bad: 1}
+	up := l.LinkModel
+	up.Down, up.Reject, up.OneWay = false, false, 90*time.Millisecond
+	l.Schedule = []wan.Change{{At: 30 * time.Second, LinkModel: up}}
+	r.Links[0].Duplicated, r.Links[0].Corrupted = 12, 3
+	render(t, r, "").wants(t,
+		"± 2.00 pareto, reorders", "bursts: in 0.1%, out 30%, 100% lost", "1Gbit 256KiB",
+		"duplicates 0.1%, corrupts 0.02%, down, rejecting", "12 copied, 3 corrupted",
+		"eu-west → us-west 30s up, one way 90ms",
+	)
+}
+
 func TestHTML(t *testing.T) {
 	r := example(t)
 	d := render(t, r, "bundle.tar")

@@ -232,6 +232,7 @@ func (d *description) prediction(p *Prediction) {
 		}
 	}
 	d.quorumPredictions(p, line)
+	d.linkPredictions(p, line)
 	d.meshPredictions(p, line)
 	if !known {
 		d.row("  nothing beforehand")

@@ -40,10 +40,26 @@ func (d *description) links() {
 	for _, l := range links {
 		before := l.LinkModel
 		for _, c := range l.Schedule {
-			d.row("  "+pairName(l.From, l.To), c.At, cmp.Or(strings.Join(changeTexts(before, c.LinkModel), ", "), "as before"))
+			d.row("  "+pairName(l.From, l.To), c.At, ChangeText(before, c.LinkModel))
 			before = c.LinkModel
 		}
 	}
+}
+
+// LinkText is what a link is, in the plan's words; "-" for what it has not.
+type LinkText struct{ Jitter, Loss, Rate, Queue, Other string }
+
+// TextOf says what a link is.
+func TextOf(m wan.LinkModel) LinkText {
+	return LinkText{
+		Jitter: jitterText(m), Loss: lossText(m.Loss), Rate: rateText(m.RateBps), Queue: queueText(m),
+		Other: dash(strings.Join(otherTexts(m), ", ")),
+	}
+}
+
+// ChangeText says what a change by a link's schedule changes.
+func ChangeText(before, after wan.LinkModel) string {
+	return cmp.Or(strings.Join(changeTexts(before, after), ", "), "as before")
 }
 
 func jitterText(m wan.LinkModel) string {

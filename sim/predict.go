@@ -81,6 +81,10 @@ func (f *forecast) scenario(i int, s *topologies.Scenario) Prediction {
 		f.siteFailure(&p, s.SiteFailure)
 	case s.Quorum != nil:
 		f.quorum(&p, s.Quorum)
+	case s.Congestion != nil:
+		p.Queueing = f.queueing(s.Congestion)
+	case s.Schedule != nil:
+		p.Phases = f.phases(s.Schedule)
 	}
 	return p
 }

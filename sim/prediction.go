@@ -45,6 +45,12 @@ type Prediction struct {
 	// NotReady and Replaced bound a node failure, from the failure on.
 	NotReady Window `json:",omitzero"`
 	Replaced Window `json:",omitzero"`
+	// Queueing bounds how much longer a round trip takes that waits in the full
+	// queues of a congestion scenario's links, both ways.
+	Queueing Window `json:",omitzero"`
+	// Phases are what the schedule between a schedule scenario's clusters makes
+	// of their links, from the lab's start on.
+	Phases []Phase `json:",omitempty"`
 	// ClusterNotReady bounds when the hub sees a cluster that is cut off from
 	// it as not ready, from the cut on.
 	ClusterNotReady Window `json:",omitzero"`
@@ -87,6 +93,20 @@ type Answers struct {
 	// Latency is what a request of a traffic scenario takes, by the cluster
 	// that answers; the servers' own time left out.
 	Latency map[string]Latency `json:",omitempty"`
+}
+
+// Phase is what the way between two clusters is, there and back, from a moment
+// until the next phase.
+type Phase struct {
+	At   time.Duration // since the schedules began
+	Down bool          `json:",omitempty"` // nothing comes back
+	RTT  time.Duration `json:",omitempty"`
+	// Jitter is the sum of the links' standard deviations.
+	Jitter time.Duration `json:",omitempty"`
+	// Loss is the share of echoes that are not answered, in the long run.
+	Loss float64 `json:",omitempty"`
+	// Bursts tells that losses come in bursts: a few seconds don't show their share.
+	Bursts bool `json:",omitempty"`
 }
 
 // Window is the earliest and the latest moment of an event.

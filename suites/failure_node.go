@@ -32,10 +32,13 @@ func (s *scenario) nodeFailure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fault := lab.Fault{Kind: lab.StopNode, Cluster: sc.Cluster, Node: sc.Node}
+	fault, verb := lab.Fault{Kind: lab.StopNode, Cluster: sc.Cluster, Node: sc.Node}, "stop"
+	if sc.Pause {
+		fault.Kind, verb = lab.PauseNode, "pause"
+	}
 	lane := sc.Cluster + "/" + sc.Node
 
-	s.begin("stop %s", lane)
+	s.begin("%s %s", verb, lane)
 	failed := time.Now()
 	if s.opts.Invert {
 		s.rec.inverted(notStopped(sc.Cluster, sc.Node))
@@ -153,7 +156,7 @@ func (s *scenario) inWindow(ctx context.Context, what string, since time.Time, w
 func (s *scenario) startNodeAgain(ctx context.Context, k *canary, fault lab.Fault, node string) error {
 	const within = 90 * time.Second // real nodes boot
 	lane := fault.Cluster + "/" + fault.Node
-	s.begin("start %s again", lane)
+	s.begin("let %s run again", lane)
 	if _, err := s.heal(ctx, fault); err != nil {
 		return err
 	}
@@ -247,7 +250,7 @@ func (s *scenario) whetherStopped(ctx context.Context, cluster, node string) err
 	if err != nil {
 		return fmt.Errorf("read the lab's state: %w", err)
 	}
-	if n := findNode(st, cluster, node); n != nil && n.Running {
+	if n := findNode(st, cluster, node); n != nil && n.Running && !n.Paused {
 		return fmt.Errorf("%s: the lab says that it runs", notStopped(cluster, node))
 	}
 	return nil

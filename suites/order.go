@@ -31,6 +31,9 @@ func needsOf(sc *topologies.Scenario, members []string) needs {
 		// Of a control plane over several sites it may take a part.
 		c := sc.SiteFailure.Cluster
 		return needs{changes: []string{"nodes/" + c, "api/" + c, "stack/" + c, "workload/" + sc.SiteFailure.Workload}}
+	case sc.PodFailure != nil:
+		c := sc.PodFailure.Cluster
+		return needs{reads: []string{"api/" + c, "nodes/" + c}, changes: []string{"stack/" + c, "workload/" + sc.PodFailure.Name}}
 	case sc.ControlPlaneFailure != nil:
 		c := sc.ControlPlaneFailure.Cluster
 		return needs{reads: []string{"nodes/" + c}, changes: []string{"api/" + c}}

@@ -224,7 +224,7 @@ func (s *scenario) try(ctx context.Context, q question, due bool) answerTo {
 func (s *scenario) ask(ctx context.Context, q question) (string, error) {
 	from, to := lab.Place{Cluster: q.from}, lab.Place{Cluster: q.to}
 	if q.port == "icmp" {
-		rtt, err := s.lab.Echo(ctx, from, to)
+		rtt, err := s.echo(ctx, from, to)
 		return fmt.Sprintf("echo after %v", rtt.Round(100*time.Microsecond)), err
 	}
 	addr, listens, err := s.target(q)
@@ -249,6 +249,21 @@ func (s *scenario) ask(ctx context.Context, q question) (string, error) {
 		return "", fmt.Errorf("TLS with %s: %w", addr, err)
 	}
 	return "TLS with " + addr.String(), nil
+}
+
+// echo sends an echo a second until one is answered, as ping(8) does: links may
+// lose some.
+func (s *scenario) echo(ctx context.Context, from, to lab.Place) (time.Duration, error) {
+	w, _ := s.way(from.Cluster, to.Cluster)
+	for {
+		one, cancel := context.WithTimeout(ctx, max(time.Second, 3*w.rtt))
+		rtt, err := s.lab.Echo(one, from, to)
+		lost := one.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !lost {
+			return rtt, err
+		}
+	}
 }
 
 func refused(err error) bool {

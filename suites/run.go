@@ -149,6 +149,12 @@ func kindOf(sc *topologies.Scenario) (suite string, ask func(*scenario, context.
 		return "failure", (*scenario).siteFailure
 	case sc.Quorum != nil:
 		return "failure", (*scenario).quorum
+	case sc.PodFailure != nil:
+		return "failure", (*scenario).podFailure
+	case sc.Congestion != nil:
+		return "links", (*scenario).congestion
+	case sc.Schedule != nil:
+		return "links", (*scenario).schedule
 	}
 	return "", func(*scenario, context.Context) error {
 		return invalid("scenario %s is of a kind that the suites don't know", sc.Name)

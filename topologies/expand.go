@@ -157,6 +157,9 @@ func (s Scenario) kinds() []string {
 		{"change", s.Change != nil},
 		{"siteFailure", s.SiteFailure != nil},
 		{"quorum", s.Quorum != nil},
+		{"podFailure", s.PodFailure != nil},
+		{"congestion", s.Congestion != nil},
+		{"schedule", s.Schedule != nil},
 	} {
 		if k.set {
 			kinds = append(kinds, k.name)

@@ -74,6 +74,10 @@ type Existing struct {
 	Context    string `json:"context,omitempty"`    // of the kubeconfig; the cluster's name when left out
 	Kubeconfig string `json:"kubeconfig,omitempty"` // a file, relative to the topology's folder; KUBECONFIG or ~/.kube/config when left out
 	APIServer  string `json:"apiServer,omitempty"`  // HOST:PORT by which other clusters reach its API server; the kubeconfig's when left out
+
+	// AllowFaults are the faults that may be done to it, of kill-pod and
+	// cordon-node; none when left out.
+	AllowFaults []string `json:"allowFaults,omitempty" jsonschema:"enum=kill-pod,enum=cordon-node"`
 }
 
 // CIDRs are the cluster's three ranges. Those left out are assigned without
@@ -270,6 +274,9 @@ type Scenario struct {
 	Change              *ChangeScenario              `json:"change,omitempty"`              // the topology changes while the lab runs
 	SiteFailure         *SiteFailureScenario         `json:"siteFailure,omitempty"`         // every node of a region stops
 	Quorum              *QuorumScenario              `json:"quorum,omitempty"`              // voters of a datastore stop, one too many
+	PodFailure          *PodFailureScenario          `json:"podFailure,omitempty"`          // a pod is killed
+	Congestion          *CongestionScenario          `json:"congestion,omitempty"`          // links are filled
+	Schedule            *ScheduleScenario            `json:"schedule,omitempty"`            // links change over time
 }
 
 // PeeringScenario checks every ordered pair of clusters: what is allowed
@@ -308,6 +315,7 @@ type TrafficExpect struct {
 type NodeFailureScenario struct {
 	Cluster string            `json:"cluster"`         // where the node is
 	Node    string            `json:"node"`            // its name in the lab: control-plane, worker-1 …
+	Pause   bool              `json:"pause,omitempty"` // halt it as it is, instead of cutting its power
 	Expect  NodeFailureExpect `json:"expect,omitzero"` // the plan's prediction when left out
 }
 

@@ -1,8 +1,10 @@
 package topologies
 
 import (
+	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 )
 
@@ -15,6 +17,11 @@ func (v *validator) existing(path string, c *Cluster) {
 	}
 	if e.Kubeconfig != "" && !filepath.IsAbs(e.Kubeconfig) {
 		e.Kubeconfig = filepath.Join(filepath.Dir(v.file), e.Kubeconfig)
+	}
+	for i, f := range e.AllowFaults {
+		if slices.Contains(e.AllowFaults[:i], f) {
+			v.fault(fmt.Sprintf("%s.allowFaults[%d]", path, i), "cluster %s: allowFaults: %s is named twice", c.Name, f)
+		}
 	}
 	if e.APIServer == "" {
 		return

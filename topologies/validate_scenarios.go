@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop", "change", "siteFailure", "quorum"}
+var scenarioKinds = []string{"peering", "placement", "traffic", "nodeFailure", "controlPlaneFailure", "agentPartition", "running", "proxies", "firewall", "shop", "change", "siteFailure", "quorum", "podFailure", "congestion", "schedule"}
 
 func join(names []string) string { return strings.Join(names, ", ") }
 
@@ -67,6 +67,12 @@ func (v *validator) scenario(path, what string, s Scenario) {
 		v.siteFailureScenario(path, what, s.SiteFailure)
 	case s.Quorum != nil:
 		v.quorumScenario(path, what, s.Quorum)
+	case s.PodFailure != nil:
+		v.podFailureScenario(path, what, s.PodFailure)
+	case s.Congestion != nil:
+		v.congestionScenario(path, what, s.Congestion)
+	case s.Schedule != nil:
+		v.scheduleScenario(path, what, s.Schedule)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -52,6 +53,7 @@ that undoes it; faults add up, stay until they are undone, and go with the lab.
 	cmd.AddCommand(a.wholeClusterCmd("stop-cluster CLUSTER", "Cut the power of all of a cluster's nodes", &name, false),
 		a.wholeClusterCmd("start-cluster CLUSTER", "Undo stop-cluster, and stop-node for each of its nodes", &name, true))
 
+	cmd.AddCommand(a.killPodCmd(&name))
 	cmd.AddCommand(&cobra.Command{
 		Use:   "heal [CLUSTER [CLUSTER]]",
 		Short: "Undo a partition; without arguments, every fault",
@@ -92,6 +94,8 @@ func faultVerbs() []faultVerb {
 		{use: "cut-link REGION REGION", short: "Cut the link between two regions", args: two, kinds: kinds(lab.CutLink), fault: between},
 		{use: "set-link REGION REGION", short: "Change the link between two regions", args: two, kinds: kinds(lab.SetLink), fault: changedLink, flags: linkFlags},
 		{use: "restore-link REGION REGION", short: "Undo cut-link and set-link", args: two, undo: true, kinds: kinds(lab.CutLink, lab.SetLink), fault: between},
+		{use: "fill-link REGION REGION", short: "Send more over the link between two regions than it takes", args: two, kinds: kinds(lab.FillLink), fault: filled, flags: fillFlags},
+		{use: "drain-link REGION REGION", short: "Undo fill-link", args: two, undo: true, kinds: kinds(lab.FillLink), fault: between},
 		{use: "remove-route FROM TO [CIDR]", short: "Take what leads to a cluster out of another's route table", args: cobra.RangeArgs(2, 3), kinds: kinds(lab.RemoveRoute), fault: routes},
 		{use: "restore-route FROM TO [CIDR]", short: "Undo remove-route", args: cobra.RangeArgs(2, 3), undo: true, kinds: kinds(lab.RemoveRoute), fault: routes},
 		{use: "close-rules FROM TO [PORT...]", short: "Withdraw what the rules admit from a cluster to another", args: cobra.MinimumNArgs(2), kinds: kinds(lab.CloseRules), fault: rules},
@@ -102,6 +106,8 @@ func faultVerbs() []faultVerb {
 		{use: "start-node CLUSTER/NODE", short: "Undo stop-node", args: one, undo: true, kinds: kinds(lab.StopNode), fault: node},
 		{use: "pause-node CLUSTER/NODE", short: "Halt a node as it is", args: one, kinds: kinds(lab.PauseNode), fault: node},
 		{use: "resume-node CLUSTER/NODE", short: "Undo pause-node", args: one, undo: true, kinds: kinds(lab.PauseNode), fault: node},
+		{use: "cordon-node CLUSTER/NODE", short: "Let nothing more be scheduled to a node of a cluster of yours, by Kubernetes' name", args: one, kinds: kinds(lab.CordonNode), fault: node},
+		{use: "uncordon-node CLUSTER/NODE", short: "Undo cordon-node", args: one, undo: true, kinds: kinds(lab.CordonNode), fault: node},
 		{use: "kill-component CLUSTER/COMPONENT", short: "Kill one component of a cluster's control plane: " + strings.Join(lab.Components, ", "), args: one, kinds: kinds(lab.KillComponent), fault: component},
 		{use: "start-component CLUSTER/COMPONENT", short: "Undo kill-component", args: one, undo: true, kinds: kinds(lab.KillComponent), fault: component},
 		{use: "stop-control-plane CLUSTER", short: "Kill a cluster's control plane", args: one, kinds: kinds(lab.StopControlPlane), fault: wholeCluster},
@@ -164,6 +170,29 @@ func rules(_ *cobra.Command, args []string) (lab.Fault, error) {
 			return f, err
 		}
 		f.Ports = append(f.Ports, p)
+	}
+	return f, nil
+}
+
+func fillFlags(cmd *cobra.Command) {
+	cmd.Flags().String("load", "", "what is sent, as a share of the link's rate; 110% when left out")
+	cmd.Flags().Bool("one-way", false, "only from the first region to the second")
+}
+
+// filled reads fill-link's flags.
+func filled(cmd *cobra.Command, args []string) (lab.Fault, error) {
+	f := lab.Fault{Between: args, Load: lab.DefaultLoad}
+	if oneWay, err := cmd.Flags().GetBool("one-way"); err != nil {
+		return f, err
+	} else if oneWay {
+		f.Between, f.From, f.To = nil, args[0], args[1]
+	}
+	if text := cmd.Flag("load").Value.String(); text != "" {
+		var r topologies.Ratio
+		if err := r.UnmarshalText([]byte(text)); err != nil {
+			return f, fmt.Errorf("--load: %w", err)
+		}
+		f.Load = float64(r)
 	}
 	return f, nil
 }
@@ -267,15 +296,24 @@ func (a *app) addFault(cmd *cobra.Command, name string, f lab.Fault) error {
 	if err := known(b, f); err != nil {
 		return usageError(err)
 	}
-	if err := lab.CheckFaults(b.Plan(), []lab.Fault{f}); err != nil {
-		return usageError(err)
+	if f.Kind != lab.CordonNode { // of which the plan knows nothing
+		if err := lab.CheckFaults(b.Plan(), []lab.Fault{f}); err != nil {
+			return usageError(err)
+		}
 	}
 	st, err := b.State(cmd.Context())
 	if err != nil {
 		return invalidError(err)
 	}
 	faults := slices.DeleteFunc(st.Faults, func(g lab.Fault) bool { return g.Kind == f.Kind && f.SameSubject(g) })
-	if err := b.Apply(cmd.Context(), append(faults, f)); err != nil {
+	faults = append(faults, f)
+	if _, err := lab.Fills(b.Plan(), faults); err != nil {
+		return usageError(err)
+	}
+	if err := b.Apply(cmd.Context(), faults); err != nil {
+		if errors.Is(err, lab.ErrUnsupported) {
+			return usageError(err)
+		}
 		return invalidError(err)
 	}
 	return a.printf("in force: %s\n", f)
@@ -347,7 +385,7 @@ func known(b lab.Backend, f lab.Fault) error {
 	if err := check("rule", f.Rule, plan.Topology.RuleNames()); err != nil {
 		return err
 	}
-	if err := check("cluster", f.Cluster, clusters); err != nil || f.Node == "" {
+	if err := check("cluster", f.Cluster, clusters); err != nil || f.Node == "" || f.Kind == lab.CordonNode {
 		return err
 	}
 	var nodes []string

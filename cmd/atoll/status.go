@@ -78,8 +78,11 @@ func (a *app) showState(b lab.Backend, r lab.Record, st lab.State) error {
 		var nodes []string
 		for _, n := range c.Nodes {
 			name := n.Name
-			if !n.Running {
+			switch {
+			case !n.Running:
 				name += " (stopped)"
+			case n.Paused:
+				name += " (paused)"
 			}
 			nodes = append(nodes, name)
 		}

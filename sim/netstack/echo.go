@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -99,6 +100,25 @@ func (h *Host) echo(ctx context.Context, to netip.Addr, ident uint16) (time.Dura
 	case <-ctx.Done():
 		return fail(ctx.Err())
 	}
+}
+
+// SendICMP sends an ICMP message, whole with its checksum, and waits for
+// nothing.
+func (h *Host) SendICMP(to netip.Addr, message []byte) error {
+	to = to.Unmap()
+	h.mu.Lock()
+	closed := h.closed
+	h.mu.Unlock()
+	switch {
+	case closed:
+		return fmt.Errorf("send to %v from %s: %w", to, h.name, net.ErrClosed)
+	case !to.Is4() || ipv4Min+len(message) > mtu:
+		return fmt.Errorf("send %d bytes to %v from %s: %w", len(message), to, h.name, syscall.EMSGSIZE)
+	}
+	v, m := newIPv4(protoICMP, h.key, key4(to), len(message))
+	copy(m, message)
+	h.transmit(v)
+	return nil
 }
 
 // loop answers an echo to the host itself.

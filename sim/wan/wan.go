@@ -1,6 +1,8 @@
 package wan
 
 import (
+	"cmp"
+	"math"
 	"net/netip"
 	"time"
 )
@@ -85,6 +87,18 @@ type LinkModel struct {
 	QueueBytes uint64        `json:",omitempty"` // the queue in bytes instead: a packet that must wait is dropped if it does not fit behind the others
 	Down       bool          `json:",omitempty"` // everything is dropped
 	Reject     bool          `json:",omitempty"` // with Down: the sender is told, by ICMP
+}
+
+// QueueTime is how long a packet waits at most that the queue takes; 0 without
+// a rate.
+func (m *LinkModel) QueueTime() time.Duration {
+	switch {
+	case m.RateBps == 0:
+		return 0
+	case m.QueueBytes > 0:
+		return transmission(int(min(m.QueueBytes, math.MaxInt)), m.RateBps)
+	}
+	return cmp.Or(m.Queue, DefaultQueue)
 }
 
 // LossModel is Gilbert-Elliott; independent (Bernoulli) loss is Good alone.
