@@ -123,22 +123,19 @@ func drawSteps(sc *suites.Scenario, name string, i, n int, x func(time.Duration)
 const longestLabel = 24
 
 // label is a name as it stands there.
-func label(name string) string {
-	if letters := []rune(name); len(letters) > longestLabel {
-		return string(letters[:longestLabel-1]) + "…"
-	}
-	return name
-}
+func label(name string) string { return cut(name, longestLabel) }
 
-// labelWidth is the room for labels, each with a number up to most. A letter
-// of theirs takes 8 units at most: they are of 13, bold, and names have no
-// capitals.
+// labelLetter is what a letter of a label takes at most: they are of 13 units,
+// bold, and the widest of the usual fonts is DejaVu Sans.
+const labelLetter = 9.6
+
+// labelWidth is the room for labels, each with a number up to most.
 func labelWidth(names []string, most int) float64 {
 	letters := 0
 	for _, n := range names {
 		letters = max(letters, len([]rune(label(n))))
 	}
-	return labelGap + 8*float64(letters+len(" ")+len(strconv.Itoa(most)))
+	return labelGap + labelLetter*float64(letters+len(" ")+len(strconv.Itoa(most)))
 }
 
 // labelGap is between a line's end and its label.

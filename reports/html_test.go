@@ -239,12 +239,11 @@ func TestReplicasChart(t *testing.T) {
 
 // TestLongNamesInChart measures labels by what a letter takes at most.
 func TestLongNamesInChart(t *testing.T) {
-	const letter = 8
 	for _, name := range []string{"eu", "gke-us-central1-production", strings.Repeat("x", 40)} {
 		sc := &suites.Scenario{Elapsed: time.Second, Replicas: []suites.Replicas{{Counts: map[string]int{name: 1000}}}}
 		c := newChart(sc, colours{name})
 		text := fmt.Sprintf("%s %d", c.Series[0].Label, c.Series[0].Last)
-		if end := c.Series[0].EndX + labelGap + letter*float64(len([]rune(text))); end > c.Width {
+		if end := c.Series[0].EndX + labelGap + labelLetter*float64(len([]rune(text))); end > c.Width {
 			t.Errorf("%q ends at %.0f of %.0f", text, end, c.Width)
 		}
 		if c.Right < c.Width/2 {

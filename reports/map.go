@@ -28,6 +28,7 @@ type mapRegion struct {
 
 type mapCluster struct {
 	Name, Note string
+	Label      string // the name, cut to what stands in the box before the note
 	X, Y       float64
 	Hub        bool
 }
@@ -89,11 +90,41 @@ func newMap(r *suites.Result) *mapView {
 		}
 	}
 	for i := range m.Regions {
+		m.Regions[i].fit()
 		m.Regions[i].H = boxHead + float64(len(m.Regions[i].Clusters))*boxRow + boxFoot
 	}
 	m.place()
 	m.link(r, index)
 	return m
+}
+
+// What a letter takes at most, of a cluster's name and of the note beside it,
+// and what is beside the two.
+const (
+	nameLetter = 8.6
+	noteLetter = 7.6
+	boxAside   = 14 + 8 + 14
+	boxWidest  = 280
+)
+
+// fit makes a box as wide as its names are long, up to a limit; a name beyond
+// that is cut.
+func (g *mapRegion) fit() {
+	note := func(c *mapCluster) float64 {
+		letters := len([]rune(c.Note))
+		if c.Hub {
+			letters += len([]rune("hub · "))
+		}
+		return noteLetter * float64(letters)
+	}
+	for i := range g.Clusters {
+		c := &g.Clusters[i]
+		g.W = max(g.W, min(boxWidest, boxAside+nameLetter*float64(len([]rune(c.Name)))+note(c)))
+	}
+	for i := range g.Clusters {
+		c := &g.Clusters[i]
+		c.Label = cut(c.Name, int((g.W-boxAside-note(c))/nameLetter))
+	}
 }
 
 // place puts the boxes where they do not overlap: where the regions are on
