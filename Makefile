@@ -3,7 +3,7 @@ GO        ?= go
 GOLANGCI  ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 REPORTS   ?= reports-out
 # Packages whose tests bring labs up: one after another, for they measure.
-LABS      := ./fixtures/embedded ./fixtures/existing ./fixtures/stack/admin ./fixtures/stack/chart ./fixtures/stack/mesh ./fixtures/stack/mcs ./fixtures/stack/ingress ./suites
+LABS      := ./fixtures/embedded ./fixtures/existing ./fixtures/stack/admin ./fixtures/stack/chart ./fixtures/stack/mesh ./fixtures/stack/mcs ./fixtures/stack/ingress ./suites ./cmd/atoll
 TOPOLOGY  ?= topologies/three-regions.yaml
 # Of the matrix: topologies, versions of Kubernetes, providers.
 MATRIX    ?= two-clusters three-regions
