@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/onsi/ginkgo/v2/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
 	"github.com/atoll-dev/atoll/sim"
@@ -165,7 +167,7 @@ func (r *runner) run() (*Result, error) {
 	r.result = &Result{
 		Topology: r.plan.Name, Seed: r.seed, Provider: r.lab.Provider(), Plan: r.plan,
 		Started: time.Now(), Inverted: r.opts.Invert,
-		Engines: engines(r.plan), Versions: r.versions(),
+		Engines: r.engines(), Versions: r.versions(),
 	}
 	res := r.result
 	r.calibrate("before")
@@ -198,11 +200,16 @@ func (r *runner) invalidate(why string) {
 	}
 }
 
-func engines(plan *sim.Plan) map[string]string {
+// engines says what answers. One that is not atoll's own tells its version by
+// the image of its controllers.
+func (r *runner) engines() map[string]string {
 	out := map[string]string{}
-	stack := plan.Topology.Spec.Stack
+	stack := r.plan.Topology.Spec.Stack
 	if a := stack.Admin; a != nil {
 		out["admin"] = fmt.Sprintf("%s API, %s", a.API, engine(a.Engine, a.Chart))
+		if version := r.adminVersion(); a.Engine == topologies.EngineBinaries && version != "" {
+			out["admin"] += " " + version
+		}
 	}
 	if m := stack.Mesh; m != nil {
 		out["mesh"] = fmt.Sprintf("%s API, %s", m.API, engine(m.Engine, m.Chart))
@@ -222,6 +229,23 @@ func engine(e topologies.Engine, c *topologies.Chart) string {
 		return fmt.Sprintf("%s %s", e, c.Version)
 	}
 	return string(e)
+}
+
+// adminVersion is the tag of the image that the hub's controllers run from.
+func (r *runner) adminVersion() string {
+	if r.plan.Hub == nil {
+		return ""
+	}
+	c, err := r.clients.cluster(r.plan.Hub.Cluster)
+	if err != nil {
+		return ""
+	}
+	d, err := c.kube.AppsV1().Deployments("karmada-system").Get(r.ctx, "karmada-controller-manager", metav1.GetOptions{})
+	if err != nil || len(d.Spec.Template.Spec.Containers) == 0 {
+		return ""
+	}
+	_, tag, _ := strings.Cut(path.Base(d.Spec.Template.Spec.Containers[0].Image), ":")
+	return tag
 }
 
 // versions asks every API server for its own. One that does not answer is the

@@ -132,7 +132,7 @@ const downLimit = 2 * time.Minute
 func provider() (lab.Provider, error) {
 	switch *providerFlag {
 	case embedded.Name:
-		return embedded.New(embedded.Config{Images: fixtures.Images(), Version: fixtures.Version}), nil
+		return embedded.New(embedded.Config{Images: fixtures.Images(), Executables: fixtures.Executables, Version: fixtures.Version}), nil
 	case kind.Name:
 		dir, err := os.MkdirTemp("", "atoll-")
 		if err != nil {

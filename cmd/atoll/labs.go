@@ -23,7 +23,7 @@ import (
 func provider(name string) (lab.Provider, error) {
 	switch name {
 	case embedded.Name:
-		return embedded.New(embedded.Config{Images: fixtures.Images(), Version: fixtures.Version}), nil
+		return embedded.New(embedded.Config{Images: fixtures.Images(), Executables: fixtures.Executables, Version: fixtures.Version}), nil
 	case kind.Name:
 		self, err := os.Executable()
 		if err != nil {

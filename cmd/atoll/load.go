@@ -28,12 +28,15 @@ type planFlags struct {
 	timers string
 	// kubernetes is the version of every cluster, if not the file's own.
 	kubernetes string
+	// engine is the admin's, if not the file's own.
+	engine string
 }
 
 func (f *planFlags) add(flags *pflag.FlagSet) {
 	flags.Uint64Var(&f.seed, "seed", 0, "fixes every random choice; 0 draws one and prints it")
 	flags.StringVar(&f.timers, "timers", "", "short or default; overrides the file's")
 	flags.StringVar(&f.kubernetes, "kubernetes", "", "the version of every cluster, such as v1.36.3; overrides the file's")
+	flags.StringVar(&f.engine, "engine", "", "the admin's engine: builtin, chart or binaries; overrides the file's")
 }
 
 // args are the flags that ask for the same plan again, but for the seed.
@@ -43,6 +46,9 @@ func (f *planFlags) args() (args []string) {
 	}
 	if f.kubernetes != "" {
 		args = append(args, "--kubernetes", f.kubernetes)
+	}
+	if f.engine != "" {
+		args = append(args, "--engine", f.engine)
 	}
 	return args
 }
@@ -75,6 +81,11 @@ func (f *planFlags) planOf(t *topologies.Topology) (*sim.Plan, error) {
 			t.Spec.Clusters[i].Kubernetes = f.kubernetes
 		}
 	}
+	if f.engine != "" {
+		if err := setEngine(t, topologies.Engine(f.engine)); err != nil {
+			return nil, usageError(err)
+		}
+	}
 	seed := f.seed
 	for seed == 0 {
 		var b [8]byte
@@ -89,6 +100,19 @@ func (f *planFlags) planOf(t *topologies.Topology) (*sim.Plan, error) {
 		return nil, usageError(err)
 	}
 	return p, nil
+}
+
+// setEngine makes another engine answer for the admin.
+func setEngine(t *topologies.Topology, engine topologies.Engine) error {
+	engines := []topologies.Engine{topologies.EngineBuiltin, topologies.EngineChart, topologies.EngineBinaries}
+	if !slices.Contains(engines, engine) {
+		return fmt.Errorf("--engine %s: want builtin, chart or binaries", engine)
+	}
+	if t.Spec.Stack.Admin == nil {
+		return fmt.Errorf("--engine %s: %s has no stack.admin", engine, t.Metadata.Name)
+	}
+	t.Spec.Stack.Admin.Engine = engine
+	return nil
 }
 
 // loadTopology loads a file, or one of the library by its bare name.

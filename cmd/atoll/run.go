@@ -30,6 +30,9 @@ func (a *app) runCmd() *cobra.Command {
 		Short: "Bring a topology up, test it, report, and take it down",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := tf.check(); err != nil {
+				return err
+			}
 			plan, err := pf.plan(args[0])
 			if err != nil {
 				return err

@@ -21,6 +21,8 @@ type testFlags struct {
 	invert  bool
 	only    []string
 	labels  string
+	// policies is how many random policies are placed after the suites.
+	policies int
 
 	command []string
 	up      time.Duration
@@ -31,6 +33,18 @@ func (f *testFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.invert, "invert", false, "break each scenario's world first; every scenario must then fail")
 	flags.StringSliceVar(&f.only, "scenario", nil, "run only these scenarios, by name")
 	flags.StringVar(&f.labels, "label-filter", "", "run only scenarios that match, as Ginkgo's --label-filter")
+	flags.IntVar(&f.policies, "policies", 0, "afterwards place this many random policies, and write what came of each to "+policiesName+" of --reports")
+}
+
+// check tells what is wrong with the flags.
+func (f *testFlags) check() error {
+	if f.policies < 0 || f.policies > maxPolicies {
+		return usageError(fmt.Errorf("--policies %d: want 0 to %d", f.policies, maxPolicies))
+	}
+	if f.policies > 0 && f.reports == "" {
+		return usageError(errors.New("--policies needs --reports: what came of them is written there"))
+	}
+	return nil
 }
 
 // args are the flags that ask the same again.
@@ -44,16 +58,32 @@ func (f *testFlags) args() (args []string) {
 	if f.labels != "" {
 		args = append(args, "--label-filter", f.labels)
 	}
+	if f.policies > 0 {
+		args = append(args, "--policies", fmt.Sprint(f.policies))
+	}
 	return args
 }
 
 func (a *app) testCmd() *cobra.Command {
 	var tf testFlags
+	var ef engineFlags
 	cmd := &cobra.Command{
 		Use:   "test [LAB]",
-		Short: "Run the scenarios against a running lab",
-		Args:  usageArgs(cobra.MaximumNArgs(1)),
+		Short: "Run the scenarios against a running lab; with --engine, on two engines, and compare",
+		Long: `Run the scenarios against a running lab.
+
+With --engine builtin,binaries the argument is a topology's file: it is brought up
+once with each engine, the same seeded scenarios and random policies (--policies,
+200 when left out) are run on both, and what they answered is compared. Exit code 1
+says that they differ.`,
+		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(ef.engines) > 0 {
+				return a.compareEngines(cmd.Context(), args, &ef, &tf)
+			}
+			if err := tf.check(); err != nil {
+				return err
+			}
 			b, r, err := open(cmd.Context(), args)
 			if err != nil {
 				return err
@@ -66,6 +96,7 @@ func (a *app) testCmd() *cobra.Command {
 		},
 	}
 	tf.add(cmd.Flags())
+	ef.add(cmd.Flags())
 	return cmd
 }
 
@@ -83,6 +114,11 @@ func (a *app) test(ctx context.Context, b backend, tf *testFlags, events *eventL
 	})
 	if err != nil {
 		return nil, invalidError(err)
+	}
+	if tf.policies > 0 && result.Invalid == "" {
+		if err := a.place(ctx, b, tf, result, events); err != nil {
+			return result, invalidError(fmt.Errorf("random policies: %w", err))
+		}
 	}
 	result.Command, result.Up, result.Events = tf.command, tf.up, events.events()
 	verdict := judge(result)

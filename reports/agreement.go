@@ -1,0 +1,77 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/atoll-dev/atoll/suites/agreement"
+)
+
+// Agreement is what two engines answered to the same questions.
+type Agreement struct {
+	Scenarios *Comparison       `json:"scenarios,omitempty"` // nil where none were run
+	Policies  *agreement.Result `json:"policies"`
+}
+
+// Good tells whether nothing that places anything differs. Events that only
+// one engine tells of are listed, and no fault.
+func (a *Agreement) Good() bool {
+	return a.Policies.Agree() && (a.Scenarios == nil || a.Scenarios.Good())
+}
+
+// differencesShown bounds how many single differences the terminal shows; JSON
+// has all.
+const differencesShown = 20
+
+// Text writes what agrees and what does not.
+func (a *Agreement) Text(w io.Writer) error {
+	if a.Scenarios != nil {
+		if err := a.Scenarios.Text(w); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	p := a.Policies
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "POLICIES\t%s and %s: %s, %s\n", p.A, p.B, counted(p.Cases, "case"), counted(p.Steps, "step"))
+	for _, k := range slices.Sorted(maps.Keys(p.Kinds)) {
+		fmt.Fprintf(t, "  %s\t%d\n", k, p.Kinds[k])
+	}
+	differ := map[string]int{}
+	for _, d := range p.Differences {
+		differ[d.What]++
+	}
+	fmt.Fprintf(t, "COMPARED\ttimes\tdiffer\n")
+	for _, what := range slices.Sorted(maps.Keys(p.Asked)) {
+		fmt.Fprintf(t, "  %s\t%d\t%d\n", what, p.Asked[what], differ[what])
+	}
+	if len(p.Differences) > 0 {
+		fmt.Fprintf(t, "DIFFERENCES\t%s\t%s\n", p.A, p.B)
+	}
+	for i, d := range p.Differences {
+		if i == differencesShown {
+			fmt.Fprintf(t, "  and %d more\n", len(p.Differences)-i)
+			break
+		}
+		fmt.Fprintf(t, "  %s (%s), %s: %s\t%s\t%s\n", d.Case, d.Kind, d.Step, d.What, oneLine(d.A), oneLine(d.B))
+	}
+	if len(p.Events) > 0 {
+		fmt.Fprintf(t, "EVENTS, in how many cases\tboth\tonly %s\tonly %s\n", p.A, p.B)
+	}
+	for _, e := range p.Events {
+		fmt.Fprintf(t, "  %s\t%d\t%d\t%d\t%s\n", e.Event, e.Both, e.OnlyA, e.OnlyB, strings.Join(e.Examples, ", "))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	verdict := "the engines agree"
+	if !a.Good() {
+		verdict = "the engines differ"
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", verdict)
+	return err
+}

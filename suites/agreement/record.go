@@ -1,0 +1,102 @@
+package agreement
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Record is what one engine answered.
+type Record struct {
+	Engine   string            `json:"engine"`
+	Versions map[string]string `json:"versions"`
+	Seed     uint64            `json:"seed"`
+	Started  time.Time         `json:"started"`
+	Elapsed  time.Duration     `json:"elapsed"`
+	Cases    []Answer          `json:"cases"`
+	// Failure is what became of the member that was cut off.
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Answer is what came of a case.
+type Answer struct {
+	Case Case   `json:"case"`
+	Seen []Seen `json:"seen"` // a step each
+	// Events are "Deployment: Normal ScheduleBindingSucceed", each once, about
+	// the template, its Service and its binding.
+	Events []string `json:"events"`
+	// Gone tells that the members had nothing of it any more when its template
+	// and its policy had been deleted.
+	Gone bool `json:"gone"`
+	// Error says why it could not be asked to the end.
+	Error string `json:"error,omitempty"`
+}
+
+// Seen is what there is after a step, when nothing changes any more.
+type Seen struct {
+	What string `json:"what"`
+	// Settled says that scheduler and members were done; if not, what follows
+	// is how it was when patience ended.
+	Settled   bool             `json:"settled"`
+	Took      time.Duration    `json:"took"`
+	Division  map[string]int32 `json:"division"` // the binding's
+	Members   map[string]int32 `json:"members"`  // the members' Deployments
+	Services  []string         `json:"services"` // the members that have the Service
+	Scheduled string           `json:"scheduled"`
+	Affinity  string           `json:"affinity,omitempty"` // of several, the one in use
+	// Status is the template's, of live cases.
+	Status *Status `json:"status,omitempty"`
+}
+
+// Status is what the hub has added up onto a Deployment.
+type Status struct {
+	Replicas  int32 `json:"replicas"`
+	Updated   int32 `json:"updated"`
+	Ready     int32 `json:"ready"`
+	Available int32 `json:"available"`
+	Observed  bool  `json:"observed"` // the template's last generation
+}
+
+func (s *Status) String() string {
+	if s == nil {
+		return "not asked"
+	}
+	return fmt.Sprintf("%d replicas, %d updated, %d ready, %d available, observed: %v", s.Replicas, s.Updated, s.Ready, s.Available, s.Observed)
+}
+
+// Failure is a member as the hub sees it.
+type Failure struct {
+	Member string  `json:"member"`
+	Lost   Cluster `json:"lost"`   // while it was cut off
+	Healed Cluster `json:"healed"` // when it was back
+}
+
+// Cluster is a Cluster's condition and taints.
+type Cluster struct {
+	Ready  string        `json:"ready"` // "Unknown ClusterStatusUnknown"
+	Taints []string      `json:"taints"`
+	After  time.Duration `json:"after"`
+}
+
+// Write writes a record as JSON.
+func (r *Record) Write(file string) error {
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
+
+// Read reads what Write wrote.
+func Read(file string) (*Record, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return r, nil
+}
