@@ -38,7 +38,7 @@ const (
 	// its way by then was not asked for.
 	quiet = 2
 
-	defaultParallel = 8
+	defaultParallel = 16
 	// failureCases are asked around the failure of a member.
 	failureCases = 24
 )
