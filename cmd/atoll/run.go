@@ -69,6 +69,9 @@ func (a *app) runCmd() *cobra.Command {
 func (a *app) runPlan(ctx context.Context, p lab.Provider, plan *sim.Plan, tf *testFlags, served *exporter, keep bool) (result *suites.Result, err error) {
 	events, stop := a.events()
 	defer stop()
+	if err := fixtures.Ready(ctx, p, plan); err != nil {
+		return nil, invalidError(err)
+	}
 	store, err := lab.DefaultStore()
 	if err != nil {
 		return nil, err

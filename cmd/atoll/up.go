@@ -35,8 +35,12 @@ func (a *app) upCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := provider(prov); err != nil {
+			p, err := provider(prov)
+			if err != nil {
 				return err
+			}
+			if err := fixtures.Ready(cmd.Context(), p, plan); err != nil {
+				return invalidError(err)
 			}
 			store, err := lab.DefaultStore()
 			if err != nil {
