@@ -150,6 +150,10 @@ func (q *question) change(ctx context.Context, before, now Step) error {
 	})
 }
 
+// failing is how long a scheduler must have failed to be believed: what it says
+// may be about the step before.
+const failing = 8 * time.Second
+
 // settle waits until scheduler, members and status have followed a step and
 // nothing changes any more.
 func (q *question) settle(ctx context.Context, step Step, without map[string]bool) (*Seen, error) {
@@ -157,7 +161,7 @@ func (q *question) settle(ctx context.Context, step Step, without map[string]boo
 	var last *Seen
 	still := 0
 	for {
-		seen, lacks, err := q.look(ctx, step, without)
+		seen, lacks, err := q.look(ctx, step, without, start)
 		if err != nil {
 			return nil, err
 		}
@@ -188,7 +192,7 @@ func same(a, b *Seen) bool {
 }
 
 // look reads what there is, and tells in lacks what is not done yet.
-func (q *question) look(ctx context.Context, step Step, without map[string]bool) (seen *Seen, lacks, err error) {
+func (q *question) look(ctx context.Context, step Step, without map[string]bool, start time.Time) (seen *Seen, lacks, err error) {
 	seen = &Seen{What: step.What, Division: map[string]int32{}, Scheduled: "no binding"}
 	if seen.Members, seen.Services, err = q.read(ctx, without); err != nil {
 		return nil, nil, err
@@ -212,6 +216,10 @@ func (q *question) look(ctx context.Context, step Step, without map[string]bool)
 		}
 	}
 	lacks = q.unscheduled(ctx, b, step)
+	// A scheduler that can't do it says so, and notes no placement.
+	if failed := "False " + workv1alpha2.ReasonSchedulerError; lacks != nil && seen.Scheduled == failed && time.Since(start) > failing {
+		lacks = nil
+	}
 	if want := reachable(seen.Division, without); lacks == nil && !maps.Equal(want, seen.Members) {
 		lacks = errors.New("the members have not followed")
 	}
