@@ -150,6 +150,8 @@ func (q *question) change(ctx context.Context, before, now Step) error {
 	})
 }
 
+var errUnseen = errors.New("the scheduler has not seen the binding")
+
 // failing is how long a scheduler must have failed to be believed: what it says
 // may be about the step before.
 const failing = 8 * time.Second
@@ -216,8 +218,10 @@ func (q *question) look(ctx context.Context, step Step, without map[string]bool,
 		}
 	}
 	lacks = q.unscheduled(ctx, b, step)
-	// A scheduler that can't do it says so, and notes no placement.
-	if failed := "False " + workv1alpha2.ReasonSchedulerError; lacks != nil && seen.Scheduled == failed && time.Since(start) > failing {
+	// A scheduler that can't do it says so, and notes no placement; and a real one
+	// does not always note the generation that it has seen last.
+	failed := seen.Scheduled == "False "+workv1alpha2.ReasonSchedulerError
+	if (failed && lacks != nil || errors.Is(lacks, errUnseen)) && time.Since(start) > failing {
 		lacks = nil
 	}
 	if want := reachable(seen.Division, without); lacks == nil && !maps.Equal(want, seen.Members) {
@@ -269,7 +273,7 @@ func (q *question) unscheduled(ctx context.Context, b *workv1alpha2.ResourceBind
 		}
 	}
 	if b.Status.SchedulerObservedGeneration != b.Generation {
-		return errors.New("the scheduler has not seen the binding")
+		return errUnseen
 	}
 	return nil
 }
