@@ -1,16 +1,24 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/atoll-dev/atoll/fixtures/embedded/binaries"
+	"github.com/atoll-dev/atoll/fixtures/lab"
 )
 
 func TestMain(m *testing.M) {
@@ -57,9 +65,11 @@ func TestLabScripts(t *testing.T) {
 			e.Setenv(binaries.EnvBin, set.Dir)
 			e.Setenv("PATH", e.Getenv("PATH")+string(os.PathListSeparator)+set.Dir)
 			e.Defer(func() { downAll(t, e.Vars) })
-			return nil
+			address, err := freeAddress()
+			e.Setenv("METRICS", address)
+			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "scrape": scrape},
 	})
 }
 
@@ -92,6 +102,56 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("exit code %s, want %s", got, args[0])
 	}
+}
+
+// freeAddress is one of this machine's that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// scrapeLimit is how long metrics are waited for: a lab may be coming up.
+const scrapeLimit = time.Minute
+
+// scrape ADDRESS REGEXP: what is served there comes to match; for ADDRESS lab,
+// what `atoll metrics` prints.
+func scrape(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: scrape ADDRESS REGEXP")
+	}
+	want, err := regexp.Compile(args[1])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
+	defer cancel()
+	err = lab.Until(ctx, 100*time.Millisecond, "metrics", func(ctx context.Context) error {
+		text, err := metricsOf(ctx, ts, args[0])
+		if err == nil && !want.MatchString(text) {
+			err = fmt.Errorf("no match for %s in\n%s", want, text)
+		}
+		return err
+	})
+	ts.Check(err)
+}
+
+func metricsOf(ctx context.Context, ts *testscript.TestScript, address string) (string, error) {
+	if address == "lab" {
+		err := ts.Exec("atoll", "metrics")
+		return ts.ReadFile("stdout"), err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+metricsPath, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
 }
 
 func exitText(err error) string {
