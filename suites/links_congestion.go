@@ -33,11 +33,10 @@ func (s *scenario) congestion(ctx context.Context) error {
 	}
 	s.begin("measure %s→%s, empty", sc.From, sc.To)
 	pair := sc.From + "→" + sc.To
-	idle, err := s.echoTime(ctx, sc.From, sc.To, w.rtt)
-	if err != nil {
-		return err
+	idle, ok := s.awaitEmpty(ctx, pair+", links empty", drainWithin, w)
+	if !ok {
+		return nil // what full queues add could not be told
 	}
-	s.check("round trip "+pair+", links empty", fmt.Sprintf("%v ± %v", w.rtt, w.tolerance), rounded(idle), (idle-w.rtt).Abs() <= w.tolerance)
 
 	load := float64(sc.Load)
 	if load == 0 {
@@ -79,14 +78,22 @@ func (s *scenario) congestion(ctx context.Context) error {
 	if _, err := s.heal(ctx, fault); err != nil {
 		return err
 	}
-	s.await(ctx, "round trip "+pair+", links empty again", fmt.Sprintf("%v ± %v", w.rtt, w.tolerance), drainWithin+2*window[1], func(ctx context.Context) (string, bool) {
-		rtt, err := s.echoTime(ctx, sc.From, sc.To, w.rtt)
-		if err != nil {
+	s.awaitEmpty(ctx, pair+", links empty again", drainWithin+2*window[1], w)
+	return crossed.verify(ctx, s)
+}
+
+// awaitEmpty waits until a round trip is what the plan says. A busy machine
+// makes one longer for a moment, as it does when links are calibrated.
+func (s *scenario) awaitEmpty(ctx context.Context, what string, within time.Duration, w way) (rtt time.Duration, ok bool) {
+	sc := s.spec.Congestion
+	ok = s.await(ctx, "round trip "+what, fmt.Sprintf("%v ± %v", w.rtt, w.tolerance), within, func(ctx context.Context) (string, bool) {
+		var err error
+		if rtt, err = s.echoTime(ctx, sc.From, sc.To, w.rtt); err != nil {
 			return short(err), false
 		}
 		return rounded(rtt), (rtt - w.rtt).Abs() <= w.tolerance
 	})
-	return crossed.verify(ctx, s)
+	return rtt, ok
 }
 
 // echoTime is the median of several echoes between two clusters.
