@@ -291,11 +291,16 @@ func orNothing(prefix, text string) string {
 	return prefix + text
 }
 
+// sameText tells what of a census is not in another.
 func sameText(before, after string) string {
 	if before == after {
 		return "the same, none restarted"
 	}
-	return "before: " + before + "; after: " + after
+	less := func(a, b string) string {
+		have := strings.Split(b, ", ")
+		return strings.Join(slices.DeleteFunc(strings.Split(a, ", "), func(s string) bool { return slices.Contains(have, s) }), ", ")
+	}
+	return strings.TrimPrefix(orNothing("; before: ", less(before, after))+orNothing("; after: ", less(after, before)), "; ")
 }
 
 // judgeBack holds the lab against what it was before.
@@ -382,7 +387,9 @@ func runningThings(ctx context.Context, c *cluster) (string, error) {
 		lines = append(lines, fmt.Sprintf("node %s %s", nodes.Items[i].Name, nodes.Items[i].UID))
 	}
 	for i := range pods.Items {
-		lines = append(lines, podLine(&pods.Items[i]))
+		if pods.Items[i].DeletionTimestamp == nil { // what is on its way out already goes by itself
+			lines = append(lines, podLine(&pods.Items[i]))
+		}
 	}
 	slices.Sort(lines)
 	return fmt.Sprintf("cluster %s, %s", system.UID, strings.Join(lines, ", ")), nil

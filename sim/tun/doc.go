@@ -24,7 +24,7 @@
 //
 // What is neither local nor the engine's is unreachable: the rules send nothing
 // to the main table. A TUN device vanishes with its process, and its route with
-// it; below that route lies one that says unreachable. So a router that dies,
+// it; below that route lies a black hole. So a router that dies,
 // however it dies, takes the network with it, and nothing passes it by.
 //
 // # Super-packets

@@ -15,12 +15,14 @@ import (
 // The rules of a router, asked in this order after the kernel's own of the
 // local table (priority 0), and before main:
 //
+//	 999  from an attachment, while the others are being made: a black hole
 //	1000  from a TUN, or from the router itself: table out, the ranges of all attachments
 //	1001  from a TUN: unreachable
 //	1002  from an attachment: its table near, its own ranges
-//	1003  from an attachment: its table far, which is the TUN, or unreachable without it
+//	1003  from an attachment: its table far, which is the TUN, or a black hole without it
 const (
-	ruleOut = 1000 + iota
+	ruleShut = 999 + iota
+	ruleOut
 	ruleEnd
 	ruleNear
 	ruleFar
@@ -105,14 +107,29 @@ func newRoutes(cfg *Config) (*routes, error) {
 
 func (r *routes) close() error { r.net.Close(); return nil }
 
-// shut makes the rules, with everything unreachable that is not local.
+// shut makes the rules, with everything lost that is not local.
+// A router that takes the place of another is never open in between.
 func (r *routes) shut() error {
-	if err := clean(r.net, r.families); err != nil {
-		return err
-	}
 	for _, family := range r.families {
 		for i := range r.ways {
-			if err := r.unreachable(family, r.far(i)); err != nil {
+			if err := r.rule(family, ruleShut, r.ways[i].name, 0, unix.RTN_BLACKHOLE); err != nil {
+				return err
+			}
+		}
+	}
+	if err := clean(r.net, r.families, func(rule *netlink.Rule) bool { return rule.Priority != ruleShut }); err != nil {
+		return err
+	}
+	if err := r.make(); err != nil {
+		return err
+	}
+	return cleanRules(r.net, r.families, func(rule *netlink.Rule) bool { return rule.Priority == ruleShut })
+}
+
+func (r *routes) make() error {
+	for _, family := range r.families {
+		for i := range r.ways {
+			if err := r.blackhole(family, r.far(i)); err != nil {
 				return err
 			}
 		}
@@ -136,12 +153,7 @@ func (r *routes) far(i int) int  { return tableFirst + 2*i + 1 }
 
 func (r *routes) rules(family int) error {
 	add := func(priority int, from string, table int, kind uint8) error {
-		rule := netlink.NewRule()
-		rule.Family, rule.Priority, rule.IifName, rule.Table, rule.Type, rule.Protocol = family, priority, from, table, kind, owner
-		if err := r.net.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("tun: rule %d for %s: %w", priority, from, err)
-		}
-		return nil
+		return r.rule(family, priority, from, table, kind)
 	}
 	// What the router itself says, such as "packet too big", finds its way by
 	// the same table; so do the kernel's checks of where a packet came from.
@@ -157,9 +169,20 @@ func (r *routes) rules(family int) error {
 	return errors.Join(errs...)
 }
 
-// unreachable puts the last route into a table.
-func (r *routes) unreachable(family, table int) error {
-	return r.add(&netlink.Route{Family: family, Dst: everything(family), Table: table, Type: unix.RTN_UNREACHABLE, Priority: last})
+func (r *routes) rule(family, priority int, from string, table int, kind uint8) error {
+	rule := netlink.NewRule()
+	rule.Family, rule.Priority, rule.IifName, rule.Table, rule.Type, rule.Protocol = family, priority, from, table, kind, owner
+	if err := r.net.RuleAdd(rule); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("tun: rule %d for %s: %w", priority, from, err)
+	}
+	return nil
+}
+
+// blackhole puts the last route into a table. It says nothing: where a router
+// takes the place of another, TCP asks again, and an ICMP error would end what
+// is just being opened.
+func (r *routes) blackhole(family, table int) error {
+	return r.add(&netlink.Route{Family: family, Dst: everything(family), Table: table, Type: unix.RTN_BLACKHOLE, Priority: last})
 }
 
 // fillNear lists what an interface reaches by itself. Ranges of others that
@@ -305,25 +328,16 @@ func Clean(namespace string) error {
 			return fmt.Errorf("tun: netlink: %w", err)
 		}
 		defer h.Close()
-		return clean(h, []int{unix.AF_INET, unix.AF_INET6})
+		return clean(h, []int{unix.AF_INET, unix.AF_INET6}, everyRule)
 	})
 }
 
 // clean removes whatever has our mark.
-func clean(h *netlink.Handle, families []int) error {
+func clean(h *netlink.Handle, families []int, which func(*netlink.Rule) bool) error {
+	if err := cleanRules(h, families, which); err != nil {
+		return err
+	}
 	for _, family := range families {
-		rules, err := h.RuleListFiltered(family, &netlink.Rule{Protocol: owner}, netlink.RT_FILTER_PROTOCOL)
-		if err != nil {
-			return fmt.Errorf("tun: list rules: %w", err)
-		}
-		for _, rule := range rules {
-			if rule.Protocol != owner {
-				continue
-			}
-			if err := h.RuleDel(&rule); err != nil && !errors.Is(err, unix.ENOENT) {
-				return fmt.Errorf("tun: remove rule %d: %w", rule.Priority, err)
-			}
-		}
 		found, err := h.RouteListFiltered(family, &netlink.Route{Protocol: owner, Table: unix.RT_TABLE_UNSPEC},
 			netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
 		if err != nil {
@@ -337,6 +351,26 @@ func clean(h *netlink.Handle, families []int) error {
 	}
 	return nil
 }
+
+func cleanRules(h *netlink.Handle, families []int, which func(*netlink.Rule) bool) error {
+	for _, family := range families {
+		rules, err := h.RuleListFiltered(family, &netlink.Rule{Protocol: owner}, netlink.RT_FILTER_PROTOCOL)
+		if err != nil {
+			return fmt.Errorf("tun: list rules: %w", err)
+		}
+		for _, rule := range rules {
+			if rule.Protocol != owner || !which(&rule) {
+				continue
+			}
+			if err := h.RuleDel(&rule); err != nil && !errors.Is(err, unix.ENOENT) {
+				return fmt.Errorf("tun: remove rule %d: %w", rule.Priority, err)
+			}
+		}
+	}
+	return nil
+}
+
+func everyRule(*netlink.Rule) bool { return true }
 
 func of(family int, p netip.Prefix) bool { return p.Addr().Is4() == (family == unix.AF_INET) }
 
