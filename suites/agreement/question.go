@@ -156,6 +156,9 @@ var errUnseen = errors.New("the scheduler has not seen the binding")
 // may be about the step before.
 const failing = 8 * time.Second
 
+// unseen is how long everything else must have been as it should be.
+const unseen = 25 * time.Second
+
 // settle waits until scheduler, members and status have followed a step and
 // nothing changes any more.
 func (q *question) settle(ctx context.Context, step Step, without map[string]bool) (*Seen, error) {
@@ -221,16 +224,18 @@ func (q *question) look(ctx context.Context, step Step, without map[string]bool,
 	// A scheduler that can't do it says so, and notes no placement; and a real one
 	// does not always note the generation that it has seen last.
 	failed := seen.Scheduled == "False "+workv1alpha2.ReasonSchedulerError
-	if (failed && lacks != nil || errors.Is(lacks, errUnseen)) && time.Since(start) > failing {
+	if failed && lacks != nil && time.Since(start) > failing || errors.Is(lacks, errUnseen) && time.Since(start) > unseen {
 		lacks = nil
 	}
 	if want := reachable(seen.Division, without); lacks == nil && !maps.Equal(want, seen.Members) {
 		lacks = errors.New("the members have not followed")
 	}
-	services, err := q.servicesWanted(ctx, without)
+	services, err := q.servicesWanted(ctx, step, without)
 	switch {
 	case err != nil:
-		lacks = err
+		if !failed || time.Since(start) < failing {
+			lacks = err
+		}
 	case !slices.Equal(services, seen.Services):
 		lacks = errors.New("the Service is not where its binding says")
 	}
@@ -295,12 +300,16 @@ func reachable(d map[string]int32, without map[string]bool) map[string]int32 {
 }
 
 // servicesWanted are the members that the Service's own binding names.
-func (q *question) servicesWanted(ctx context.Context, without map[string]bool) ([]string, error) {
+func (q *question) servicesWanted(ctx context.Context, step Step, without map[string]bool) ([]string, error) {
 	b := &workv1alpha2.ResourceBinding{}
 	if err := q.hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: names.Binding("Service", q.c.Name)}, b); err != nil {
 		return nil, err
 	}
 	q.about[b.UID] = "ResourceBinding of the Service"
+	step.Replicas = 0 // it has none
+	if err := q.unscheduled(ctx, b, step); err != nil && !errors.Is(err, errUnseen) {
+		return nil, fmt.Errorf("its Service: %w", err)
+	}
 	out := []string{}
 	for _, c := range b.Spec.Clusters {
 		if !without[c.Name] {
