@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// congestionEchoes are sent at each look. A full queue drops a share of
-	// them; so many always leave some.
-	congestionEchoes = 12
+	// congestionEchoes are sent at once, mostEchoes in all, until enoughEchoes
+	// have come back: a full queue drops most of them.
+	congestionEchoes, enoughEchoes, mostEchoes = 12, 3, 60
 	// drainWithin is how long full queues may take to drain, beside what they
 	// hold: a busy machine's own queues among it.
 	drainWithin = 10 * time.Second
@@ -96,14 +96,21 @@ func (s *scenario) awaitEmpty(ctx context.Context, what string, within time.Dura
 	return rtt, ok
 }
 
-// echoTime is the median of several echoes between two clusters.
+// echoTime is the median of several echoes between two clusters. Full queues
+// drop most of those that come between the packets that fill them, so echoes
+// are sent until enough have come back.
 func (s *scenario) echoTime(ctx context.Context, from, to string, about time.Duration) (time.Duration, error) {
-	got, err := s.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, congestionEchoes, about, 0)
-	if err != nil {
-		return 0, fmt.Errorf("echoes from %s to %s: %w", from, to, err)
+	var got []time.Duration
+	sent := 0
+	for len(got) < enoughEchoes && sent < mostEchoes {
+		back, err := s.pings(ctx, lab.Place{Cluster: from}, lab.Place{Cluster: to}, congestionEchoes, about, 0)
+		if err != nil {
+			return 0, fmt.Errorf("echoes from %s to %s: %w", from, to, err)
+		}
+		got, sent = append(got, back...), sent+congestionEchoes
 	}
-	if len(got) < 3 {
-		return 0, fmt.Errorf("echoes from %s to %s: %d of %d came back", from, to, len(got), congestionEchoes)
+	if len(got) < enoughEchoes {
+		return 0, fmt.Errorf("echoes from %s to %s: %d of %d came back", from, to, len(got), sent)
 	}
 	slices.Sort(got)
 	return median(got), nil
