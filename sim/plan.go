@@ -19,6 +19,9 @@ type Plan struct {
 	Hub         *Hub // nil without stack.admin
 	Timers      Timers
 	Predictions []Prediction
+	// Shared says that the clusters are somebody's, who has other things in
+	// them: what others' objects are subject to is left as it is.
+	Shared bool `json:",omitempty"`
 }
 
 // Cluster is one cluster of a plan.
@@ -36,6 +39,12 @@ type Cluster struct {
 	LBCIDR    netip.Prefix
 	DNS       netip.Addr     // cluster DNS: the tenth address of SvcCIDR
 	APIServer netip.AddrPort // in the simulated network: the first control-plane node, port 6443
+	// ServerName is HOST:PORT of the API server where its certificate is not
+	// good for the address.
+	ServerName string `json:",omitempty"`
+	// Image is where the cluster's nodes have atoll's own image, if not under
+	// the name of the build.
+	Image string `json:",omitempty"`
 	// Overlay is nil where nodes use their addresses on the WAN.
 	Overlay *Overlay `json:",omitempty"`
 	Nodes   []Node
@@ -114,6 +123,24 @@ func (p *Plan) MeshNetworks() int {
 		}
 	}
 	return len(networks)
+}
+
+// ServerURL is where other clusters reach the API server, by a name or an
+// address that its certificate is good for.
+func (c *Cluster) ServerURL() string {
+	if c.ServerName != "" {
+		return "https://" + c.ServerName
+	}
+	return "https://" + c.APIServer.String()
+}
+
+// ImageOr is where the cluster's nodes have atoll's own image, which is called
+// build where the plan does not say otherwise.
+func (c *Cluster) ImageOr(build string) string {
+	if c.Image != "" {
+		return c.Image
+	}
+	return build
 }
 
 // Node returns the named node, or nil.

@@ -74,6 +74,11 @@ type Existing struct {
 	Context    string `json:"context,omitempty"`    // of the kubeconfig; the cluster's name when left out
 	Kubeconfig string `json:"kubeconfig,omitempty"` // a file, relative to the topology's folder; KUBECONFIG or ~/.kube/config when left out
 	APIServer  string `json:"apiServer,omitempty"`  // HOST:PORT by which other clusters reach its API server; the kubeconfig's when left out
+	// NodeAddress is a name or an IPv4 address by which other clusters reach a
+	// port of its nodes, where a hub is; its first node's internal address when
+	// left out.
+	NodeAddress string `json:"nodeAddress,omitempty"`
+	Image       string `json:"image,omitempty"` // where its nodes have atoll's own image; atoll.dev/atoll:VERSION when left out
 
 	// AllowFaults are the faults that may be done to it, of kill-pod and
 	// cordon-node; none when left out.

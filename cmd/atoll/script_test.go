@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,7 +45,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("RESULT", result)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "wired-lab": wiredLab},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "wired-lab": wiredLab, "repository": repository, "envsubst": envsubst,
+		},
 	})
 }
 
@@ -102,6 +105,27 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("exit code %s, want %s", got, args[0])
 	}
+}
+
+// repository DIR NAME serves a folder as a repository of charts, whose address
+// is in the environment variable of that name.
+func repository(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: repository DIR NAME")
+	}
+	s := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[0]))))
+	ts.Defer(s.Close)
+	ts.Setenv(args[1], s.URL)
+}
+
+// envsubst FILE puts the environment's values into a file, for ${NAME}.
+func envsubst(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: envsubst FILE")
+	}
+	file := ts.MkAbs(args[0])
+	text := os.Expand(ts.ReadFile(file), ts.Getenv)
+	ts.Check(os.WriteFile(file, []byte(text), 0o600))
 }
 
 // freeAddress is one of this machine's that nobody listens on.
