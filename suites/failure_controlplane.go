@@ -79,6 +79,9 @@ func (s *scenario) controlPlaneFailure(ctx context.Context) error {
 		return nil
 	}
 	s.checkServing(ctx, "pods go on answering without a control plane", probers)
+	if err := s.hubServes(ctx, name); err != nil {
+		return err
+	}
 
 	s.begin("start the control plane of %s again", name)
 	healed := time.Now()
@@ -93,6 +96,25 @@ func (s *scenario) controlPlaneFailure(ctx context.Context) error {
 	}
 	s.rec.mark(name, "API server answers again")
 	return s.nothingLost(ctx, k, before, probers)
+}
+
+// hubWithin bounds how long the hub may take to answer on a busy machine.
+const hubWithin = 10 * time.Second
+
+// hubServes asks the hub that a cluster without a control plane carries. It has
+// an API server and an etcd of its own, which are pods like any others.
+func (s *scenario) hubServes(ctx context.Context, name string) error {
+	if s.plan.Hub == nil || s.plan.Hub.Cluster != name {
+		return nil
+	}
+	hub, err := s.clients.cluster(lab.HubName)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	err = s.awaitAPI(ctx, hub, hubWithin)
+	s.checkTimed("the hub on "+name+" goes on answering", "an answer", answersText(err == nil), err == nil, time.Since(start))
+	return nil
 }
 
 func answersText(yes bool) string {
