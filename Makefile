@@ -32,7 +32,7 @@ test: binaries ## every test, the embedded labs included
 
 .PHONY: kind
 kind: ## the kind provider's tests and two-clusters on it: needs a Docker Engine
-	ATOLL_TEST_KIND=1 $(GO) test -timeout 20m ./fixtures/kind/...
+	ATOLL_TEST_KIND=1 $(GO) test -timeout 40m ./fixtures/kind/...
 	ATOLL_TEST_KIND=1 $(GO) test -timeout 40m -p 1 -run OnKind ./fixtures/existing ./fixtures/stack/mesh ./fixtures/stack/mcs
 	CGO_ENABLED=0 $(GO) build -o bin/atoll ./cmd/atoll
 	bin/atoll doctor --provider kind two-clusters
