@@ -49,6 +49,9 @@ func (a *Agreement) Text(w io.Writer) error {
 	for _, what := range slices.Sorted(maps.Keys(p.Asked)) {
 		fmt.Fprintf(t, "  %s\t%d\t%d\n", what, p.Asked[what], differ[what])
 	}
+	if p.BehindA+p.BehindB > 0 {
+		fmt.Fprintf(t, "  generation seen by the scheduler is behind\t%s %d\t%s %d\n", p.A, p.BehindA, p.B, p.BehindB)
+	}
 	if len(p.Differences) > 0 {
 		fmt.Fprintf(t, "DIFFERENCES\t%s\t%s\n", p.A, p.B)
 	}

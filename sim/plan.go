@@ -99,6 +99,12 @@ func (p *Plan) Push() bool {
 	return agents != nil && agents.Mode == topologies.ModePush
 }
 
+// PollLimit bounds one question of the hub to a member in push mode.
+func (p *Plan) PollLimit() time.Duration {
+	a := p.Topology.Spec.Stack.Admin
+	return p.Timers.PollLimit(a == nil || a.Engine == "" || a.Engine == topologies.EngineBuiltin)
+}
+
 // Cluster returns the named cluster, or nil.
 func (p *Plan) Cluster(name string) *Cluster {
 	for i := range p.Clusters {

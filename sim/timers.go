@@ -120,12 +120,24 @@ func (t Timers) ClusterNotReady(rtt time.Duration) Window {
 	}
 }
 
-// PollLimit bounds one question to a cluster in push mode.
-func (t Timers) PollLimit() time.Duration { return max(t.ClusterPoll, 2*time.Second) }
+// karmadaRequest bounds every request of a real Karmada's controllers to a
+// member; no flag changes it. A member whose packets are lost refuses nothing,
+// so a question to it fails only then.
+const karmadaRequest = 32 * time.Second
+
+// PollLimit bounds one question to a cluster in push mode, of the built-in
+// engine or of a real Karmada.
+func (t Timers) PollLimit(builtin bool) time.Duration {
+	if builtin {
+		return max(t.ClusterPoll, 2*time.Second)
+	}
+	return karmadaRequest
+}
 
 // ClusterNotAnswering bounds when the hub sees a cluster in push mode that is
 // cut off as not ready, from the cut on: the question that is the first to
-// fail, the threshold, and the question that finds it passed.
-func (t Timers) ClusterNotAnswering() Window {
-	return Window{t.ClusterFailure, t.ClusterFailure + 2*(t.ClusterPoll+t.PollLimit()) + Reaction}
+// fail, the threshold, and the question that finds it passed. limit bounds a
+// question.
+func (t Timers) ClusterNotAnswering(limit time.Duration) Window {
+	return Window{t.ClusterFailure, t.ClusterFailure + 2*(t.ClusterPoll+limit) + Reaction}
 }

@@ -6,4 +6,8 @@
 // The rule is that of Karmada 1.16 and later for static weights: Webster's
 // method (Sainte-Laguë), ties going to the cluster with the fewest replicas,
 // then by name, in an order that hangs on the template's UID.
+//
+// Where clusters' free capacity counts, it is given: how many replicas each has
+// room for. [Dynamic] divides by it, [Select] chooses the clusters that spread
+// constraints admit.
 package placement

@@ -60,7 +60,7 @@ func TestCasesCover(t *testing.T) {
 
 // answered is a record in which the engine does as the case says.
 func answered(engine string) *Record {
-	r := &Record{Engine: engine, Seed: 1, Failure: &Failure{Member: "us", Lost: Cluster{Ready: "Unknown X", Taints: []string{"a:NoSchedule"}}}}
+	r := &Record{Engine: engine, Seed: 1, Room: map[string]Room{"us": {Pods: 108, Nodes: map[uint]int{3: 2}}}, Failure: &Failure{Member: "us", Lost: Cluster{Ready: "Unknown X", Taints: []string{"a:NoSchedule"}}}}
 	for _, c := range Cases(1, 20, three) {
 		a := Answer{Case: c, Gone: true, Events: []string{"Deployment: Normal ScheduleBindingSucceed"}}
 		for _, s := range c.Steps {
@@ -88,6 +88,7 @@ func TestDifferences(t *testing.T) {
 		"members":                      func(r *Record) { r.Cases[3].Seen[1].Members["ap"] = 1 },
 		"service":                      func(r *Record) { r.Cases[3].Seen[1].Services = nil },
 		"scheduled":                    func(r *Record) { r.Cases[3].Seen[1].Scheduled = "False NoClusterFit" },
+		"room on a member":             func(r *Record) { r.Room["us"] = Room{Pods: 108, Nodes: map[uint]int{4: 2}} },
 		"settled":                      func(r *Record) { r.Cases[3].Seen[1].Settled = false },
 		"status":                       func(r *Record) { r.Cases[0].Seen[1].Status = &Status{Ready: 3} },
 		"nothing left on the members":  func(r *Record) { r.Cases[3].Gone = false },
@@ -123,6 +124,16 @@ func TestEventDifferences(t *testing.T) {
 	}
 	if e := r.Events[1]; e.OnlyB != 1 || e.Both != 0 {
 		t.Errorf("got %+v", e)
+	}
+}
+
+// A status that is behind is counted, and no difference.
+func TestBehind(t *testing.T) {
+	b := answered("b")
+	b.Cases[3].Seen[1].Behind = true
+	r, err := Compare(answered("a"), b)
+	if err != nil || !r.Agree() || r.BehindA != 0 || r.BehindB != 1 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
 

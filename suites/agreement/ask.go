@@ -63,6 +63,7 @@ type asker struct {
 	opts    Options
 	hub     client.Client
 	members map[string]client.Client
+	probes  chan *probe
 }
 
 // Members are a plan's, with what cases select them by.
@@ -100,10 +101,18 @@ func Ask(ctx context.Context, b lab.Backend, opts Options) (*Record, error) {
 	}
 	r := &Record{Engine: opts.Engine, Versions: opts.Versions, Seed: opts.Seed, Started: time.Now()}
 	cases := Cases(opts.Seed, opts.Policies, members)
-	err := opts.Events.Step(fmt.Sprintf("place %d random policies", len(cases)), "", func() (err error) {
-		r.Cases, err = a.all(ctx, cases)
-		return err
+	err := opts.Events.Step(fmt.Sprintf("place %d random policies", len(cases)), "", func() error {
+		r.Cases = make([]Answer, len(cases))
+		return a.all(ctx, cases, r.Cases, func(c *Case) bool { return !c.ByRoom() })
 	})
+	if err == nil {
+		err = opts.Events.Step("place those that hang on the members' room", "", func() (err error) {
+			if r.Room, err = a.room(ctx); err != nil {
+				return err
+			}
+			return a.all(ctx, cases, r.Cases, (*Case).ByRoom)
+		})
+	}
 	if err == nil {
 		err = a.failure(ctx, r, members)
 	}
@@ -161,7 +170,7 @@ func (a *asker) begin(ctx context.Context, members []Member) error {
 			return err
 		}
 	}
-	return nil
+	return a.makeProbes(ctx)
 }
 
 // until calls ask until it returns nil.
@@ -174,12 +183,15 @@ func (a *asker) until(ctx context.Context, limit time.Duration, what string, ask
 	return nil
 }
 
-// all asks cases, several at a time, each from beginning to end.
-func (a *asker) all(ctx context.Context, cases []Case) ([]Answer, error) {
-	out := make([]Answer, len(cases))
+// all asks those of the cases that are wanted, several at a time, each from
+// beginning to end.
+func (a *asker) all(ctx context.Context, cases []Case, out []Answer, wanted func(*Case) bool) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.opts.Parallel)
 	for i := range cases {
+		if !wanted(&cases[i]) {
+			continue
+		}
 		g.Go(func() error {
 			q := a.ask(cases[i])
 			for n := range cases[i].Steps {
@@ -190,7 +202,7 @@ func (a *asker) all(ctx context.Context, cases []Case) ([]Answer, error) {
 			return ctx.Err()
 		})
 	}
-	return out, g.Wait()
+	return g.Wait()
 }
 
 // failure cuts a member off from the hub: some cases are there before, are
@@ -205,6 +217,7 @@ func (a *asker) failure(ctx context.Context, r *Record, members []Member) error 
 		// Three steps: before, while it is lost, and when it is back.
 		for len(c.Steps) < 3 {
 			last := c.Steps[len(c.Steps)-1]
+			last.Reschedule = false
 			last.Replicas, last.What = last.Replicas+2, fmt.Sprintf("scale to %d", last.Replicas+2)
 			c.Steps = append(c.Steps, last)
 		}
@@ -238,7 +251,7 @@ func (a *asker) failure(ctx context.Context, r *Record, members []Member) error 
 		if err := a.lab.Apply(ctx, []lab.Fault{fault}); err != nil {
 			return err
 		}
-		limit := a.plan.Timers.ClusterGracePeriod + a.plan.Timers.ClusterFailure + failurePatience
+		limit := a.failurePatience()
 		return a.sees(ctx, lost, limit, &r.Failure.Lost, func(c Cluster) bool { return !strings.HasPrefix(c.Ready, "True") && len(c.Taints) > 0 })
 	})
 	if err == nil {
@@ -252,13 +265,22 @@ func (a *asker) failure(ctx context.Context, r *Record, members []Member) error 
 		if err := a.lab.Apply(context.WithoutCancel(ctx), nil); err != nil {
 			return err
 		}
-		limit := a.plan.Timers.ClusterGracePeriod + a.plan.Timers.ClusterFailure + failurePatience
+		limit := a.failurePatience()
 		return a.sees(ctx, lost, limit, &r.Failure.Healed, func(c Cluster) bool { return strings.HasPrefix(c.Ready, "True") && len(c.Taints) == 0 })
 	})
 	if err := errors.Join(err, healed); err != nil {
 		return err
 	}
 	return each(slices.Concat(before, meanwhile), func(q *question) { q.step(ctx, 2, nil); q.end(ctx) })
+}
+
+// failurePatience bounds seeing a member lost and found.
+func (a *asker) failurePatience() time.Duration {
+	limit := a.plan.Timers.ClusterGracePeriod + a.plan.Timers.ClusterFailure + failurePatience
+	if a.plan.Push() {
+		limit += 2 * a.plan.PollLimit()
+	}
+	return limit
 }
 
 // sees waits until the hub sees a member as is wanted. That it never does is an

@@ -20,17 +20,23 @@ type Case struct {
 	// Live cases run their pods, and their status is compared too. The others'
 	// Deployments are paused: a division is no less one without pods.
 	Live bool `json:"live"`
-	// Requests tells that a replica asks for resources: with none, a template
-	// that is scaled to zero is to Karmada like one that has no replicas.
-	Requests bool   `json:"requests"`
-	Steps    []Step `json:"steps"` // the first is how it begins
+	// Requests are what a replica asks for: with none, a template that is scaled
+	// to zero is to Karmada like one that has no replicas.
+	Requests map[string]string `json:"requests,omitempty"`
+	Steps    []Step            `json:"steps"` // the first is how it begins
 }
+
+// ByRoom tells that the case hangs on how much room the members have. It is
+// asked while nothing runs that takes any.
+func (c *Case) ByRoom() bool { return c.Kind == Spread || c.Kind == ByFree || c.Kind == Together }
 
 // Step is what a case is after it.
 type Step struct {
 	What      string                   `json:"what"`
 	Replicas  int32                    `json:"replicas"`
 	Placement policyv1alpha1.Placement `json:"placement"`
+	// Reschedule asks the scheduler to decide anew, as a WorkloadRebalancer does.
+	Reschedule bool `json:"reschedule,omitempty"`
 }
 
 // Member is what a policy may select a cluster by.
@@ -49,6 +55,8 @@ const (
 	Even       = "divided, no weights"
 	Duplicated = "duplicated"
 	Spread     = "spread over clusters"
+	ByFree     = "dynamic weights"
+	Together   = "aggregated"
 	Ordered    = "several affinities"
 	Nowhere    = "no cluster fits"
 )
@@ -57,7 +65,14 @@ const (
 var share = []struct {
 	kind string
 	of   int
-}{{Weights, 48}, {ByLabel, 12}, {Even, 8}, {Duplicated, 10}, {Spread, 8}, {Ordered, 10}, {Nowhere, 4}}
+}{{Weights, 36}, {ByLabel, 10}, {Even, 6}, {Duplicated, 8}, {Spread, 8}, {ByFree, 10}, {Together, 10}, {Ordered, 8}, {Nowhere, 4}}
+
+// little is asked for where room does not matter; sizes are from what a node
+// takes many of to what it takes two of, by Karmada's own resource models.
+var (
+	little = map[string]string{"cpu": "10m", "memory": "16Mi"}
+	sizes  = []map[string]string{nil, little, {"cpu": "500m"}, {"cpu": "1"}, {"cpu": "1500m", "memory": "1Gi"}, {"memory": "9Gi"}}
+)
 
 // liveEvery is one in how many cases runs its pods.
 const liveEvery = 8
@@ -78,7 +93,7 @@ type generator struct {
 }
 
 func (g *generator) one(i int) Case {
-	c := Case{Name: fmt.Sprintf("case-%03d", i), Descending: g.IntN(2) == 1, Live: i%liveEvery == 0, Requests: g.IntN(2) == 1}
+	c := Case{Name: fmt.Sprintf("case-%03d", i), Descending: g.IntN(2) == 1}
 	at, sum := g.IntN(100), 0
 	for _, s := range share {
 		if sum += s.of; at < sum {
@@ -86,7 +101,14 @@ func (g *generator) one(i int) Case {
 			break
 		}
 	}
-	now := Step{What: "begin", Replicas: g.replicas(), Placement: g.placement(c.Kind)}
+	switch {
+	case c.ByRoom():
+		c.Requests = sizes[g.IntN(len(sizes))]
+	case g.IntN(2) == 1:
+		c.Requests = little
+	}
+	c.Live = i%liveEvery == 0 && !c.ByRoom()
+	now := Step{What: "begin", Replicas: g.replicas(c.Kind), Placement: g.placement(c.Kind)}
 	c.Steps = append(c.Steps, now)
 	for range 1 + g.IntN(3) {
 		now = g.change(c.Kind, now)
@@ -95,25 +117,36 @@ func (g *generator) one(i int) Case {
 	return c
 }
 
-// replicas are few, as in a lab; none at times.
-func (g *generator) replicas() int32 {
+// replicas are few, as in a lab; none at times, and at times more than there
+// is room for.
+func (g *generator) replicas(kind string) int32 {
 	if g.IntN(15) == 0 {
 		return 0
 	}
-	return int32(1 + g.IntN(15))
+	most := 15
+	if kind == ByFree || kind == Together {
+		most = 30
+	}
+	return int32(1 + g.IntN(most))
 }
 
 // change scales, or changes the policy, or both where the outcome does not
-// hang on which came first.
+// hang on which came first, or asks that it be decided anew.
 func (g *generator) change(kind string, now Step) Step {
 	next := Step{Replicas: now.Replicas, Placement: now.Placement}
 	how := g.IntN(4)
-	if kind == Spread || kind == Ordered {
+	switch kind {
+	case ByFree, Together:
+		if how == 3 {
+			next.What, next.Reschedule = "decide anew", true
+			return next
+		}
+	case Spread, Ordered:
 		how = g.IntN(3)
 	}
 	if how != 2 {
 		for next.Replicas == now.Replicas {
-			next.Replicas = g.replicas()
+			next.Replicas = g.replicas(kind)
 		}
 		next.What = fmt.Sprintf("scale to %d", next.Replicas)
 	}
@@ -144,9 +177,17 @@ func (g *generator) placement(kind string) policyv1alpha1.Placement {
 		}}
 	case Even:
 		p.ReplicaScheduling = divided
+	case ByFree, Together:
+		p.ReplicaScheduling = divided
+		divided.WeightPreference = &policyv1alpha1.ClusterPreferences{DynamicWeight: policyv1alpha1.AvailableReplicas}
+		if kind == Together {
+			divided.ReplicaDivisionPreference, divided.WeightPreference = policyv1alpha1.Aggregated, nil
+		}
+		if g.IntN(3) == 0 {
+			p.SpreadConstraints = g.spread()
+		}
 	case Spread:
-		most := 1 + g.IntN(len(g.members))
-		p.SpreadConstraints = []policyv1alpha1.SpreadConstraint{{SpreadByField: "cluster", MinGroups: 1 + g.IntN(most), MaxGroups: most}}
+		p.SpreadConstraints = g.spread()
 		fallthrough
 	case Duplicated:
 		p.ReplicaScheduling = &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.Duplicated}
@@ -166,6 +207,12 @@ func (g *generator) placement(kind string) policyv1alpha1.Placement {
 		p.ReplicaScheduling = divided
 	}
 	return p
+}
+
+// spread bounds the number of clusters.
+func (g *generator) spread() []policyv1alpha1.SpreadConstraint {
+	most := 1 + g.IntN(len(g.members))
+	return []policyv1alpha1.SpreadConstraint{{SpreadByField: "cluster", MinGroups: 1 + g.IntN(most), MaxGroups: most}}
 }
 
 // affinity selects some of the members, in one of the ways there are.

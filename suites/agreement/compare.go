@@ -17,6 +17,10 @@ type Result struct {
 	Differences []Difference
 	// Events are those that only one of them has told of.
 	Events []EventDifference
+	// BehindA and BehindB are in how many steps a binding that was scheduled said
+	// that an older generation had been seen. It places nothing, so it is no
+	// difference.
+	BehindA, BehindB int
 	// Asked counts how often each thing was compared.
 	Asked map[string]int
 }
@@ -62,6 +66,7 @@ func Compare(a, b *Record) (*Result, error) {
 			r.Events = append(r.Events, *e)
 		}
 	}
+	r.compareRoom(a.Room, b.Room)
 	r.compareFailure(a.Failure, b.Failure)
 	return r, nil
 }
@@ -85,6 +90,12 @@ func (r *Result) compare(x, y *Answer) {
 		differ(step, "members", shares(s.Members), shares(t.Members))
 		differ(step, "service", strings.Join(s.Services, ", "), strings.Join(t.Services, ", "))
 		differ(step, "scheduled", s.Scheduled, t.Scheduled)
+		if s.Behind {
+			r.BehindA++
+		}
+		if t.Behind {
+			r.BehindB++
+		}
 		if x.Case.Kind == Ordered {
 			differ(step, "affinity in use", s.Affinity, t.Affinity)
 		}
@@ -133,6 +144,15 @@ func (r *Result) compareEvents(all map[string]*EventDifference, x, y *Answer) {
 		}
 		if len(d.Examples) < 3 {
 			d.Examples = append(d.Examples, x.Case.Name+" ("+x.Case.Kind+")")
+		}
+	}
+}
+
+func (r *Result) compareRoom(a, b map[string]Room) {
+	for _, m := range union(slices.Collect(maps.Keys(a)), slices.Collect(maps.Keys(b))) {
+		r.Asked["room on a member"]++
+		if x, y := a[m].String(), b[m].String(); x != y {
+			r.Differences = append(r.Differences, Difference{Case: "room on " + m, What: "room on a member", A: x, B: y})
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,10 +32,11 @@ type question struct {
 	c      Case
 	answer Answer
 	about  map[types.UID]string // what events are read about: its kind
+	proven map[types.UID]int64  // bindings, by the generation that the scheduler has certainly seen
 }
 
 func (a *asker) ask(c Case) *question {
-	return &question{asker: a, c: c, answer: Answer{Case: c, Events: []string{}}, about: map[types.UID]string{}}
+	return &question{asker: a, c: c, answer: Answer{Case: c, Events: []string{}}, about: map[types.UID]string{}, proven: map[types.UID]int64{}}
 }
 
 func (q *question) deployment() *appsv1.Deployment {
@@ -43,10 +45,12 @@ func (q *question) deployment() *appsv1.Deployment {
 	d.Spec.Selector = &metav1.LabelSelector{MatchLabels: labels}
 	d.Spec.Template.Labels = labels
 	d.Spec.Template.Spec.Containers = []corev1.Container{{Name: "nginx", Image: "nginx"}}
-	if q.c.Requests {
-		d.Spec.Template.Spec.Containers[0].Resources.Requests = corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("16Mi"),
+	for name, quantity := range q.c.Requests {
+		r := &d.Spec.Template.Spec.Containers[0].Resources
+		if r.Requests == nil {
+			r.Requests = corev1.ResourceList{}
 		}
+		r.Requests[corev1.ResourceName(name)] = resource.MustParse(quantity)
 	}
 	d.Spec.Paused = !q.c.Live
 	return d
@@ -137,6 +141,9 @@ func (q *question) change(ctx context.Context, before, now Step) error {
 			return err
 		}
 	}
+	if now.Reschedule {
+		return q.reschedule(ctx)
+	}
 	if reflect.DeepEqual(before.Placement, now.Placement) {
 		return nil
 	}
@@ -150,25 +157,46 @@ func (q *question) change(ctx context.Context, before, now Step) error {
 	})
 }
 
-var errUnseen = errors.New("the scheduler has not seen the binding")
+// reschedule asks for a new decision. It counts if it is of a later second than
+// the last one.
+func (q *question) reschedule(ctx context.Context) error {
+	b := &workv1alpha2.ResourceBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: names.Binding("Deployment", q.c.Name)}}
+	return q.until(ctx, patience, "a later second than the last decision's", func(ctx context.Context) error {
+		if err := q.hub.Get(ctx, client.ObjectKeyFromObject(b), b); err != nil {
+			return err
+		}
+		now := metav1.Now().Rfc3339Copy()
+		if last := b.Status.LastScheduledTime; last != nil && !now.After(last.Time) {
+			return errors.New("it is the same")
+		}
+		patch := fmt.Appendf(nil, `{"spec":{"rescheduleTriggeredAt":%q}}`, now.UTC().Format(time.RFC3339))
+		return q.hub.Patch(ctx, b, client.RawPatch(types.MergePatchType, patch))
+	})
+}
 
-// failing is how long a scheduler must have failed to be believed: what it says
-// may be about the step before.
-const failing = 8 * time.Second
-
-// unseen is how long everything else must have been as it should be.
-const unseen = 25 * time.Second
+// errUnproven: nothing shows yet that the scheduler has seen a binding as it is.
+var errUnproven = errors.New("the scheduler may not have seen the binding")
 
 // settle waits until scheduler, members and status have followed a step and
 // nothing changes any more.
 func (q *question) settle(ctx context.Context, step Step, without map[string]bool) (*Seen, error) {
 	start := time.Now()
 	var last *Seen
-	still := 0
+	still, unproven := 0, 0
 	for {
-		seen, lacks, err := q.look(ctx, step, without, start)
+		seen, lacks, err := q.look(ctx, step, without)
 		if err != nil {
 			return nil, err
+		}
+		switch {
+		case !errors.Is(lacks, errUnproven):
+			unproven = 0
+		case unproven == 0: // it may be about to say so
+			unproven++
+		default:
+			if err := q.prove(ctx); err != nil {
+				return nil, err
+			}
 		}
 		seen.Took = time.Since(start)
 		if lacks == nil && last != nil && same(last, seen) {
@@ -197,7 +225,7 @@ func same(a, b *Seen) bool {
 }
 
 // look reads what there is, and tells in lacks what is not done yet.
-func (q *question) look(ctx context.Context, step Step, without map[string]bool, start time.Time) (seen *Seen, lacks, err error) {
+func (q *question) look(ctx context.Context, step Step, without map[string]bool) (seen *Seen, lacks, err error) {
 	seen = &Seen{What: step.What, Division: map[string]int32{}, Scheduled: "no binding"}
 	if seen.Members, seen.Services, err = q.read(ctx, without); err != nil {
 		return nil, nil, err
@@ -215,27 +243,24 @@ func (q *question) look(ctx context.Context, step Step, without map[string]bool,
 		seen.Division[c.Name] = c.Replicas
 	}
 	seen.Affinity = b.Status.SchedulerObservedAffinityName
-	for _, c := range b.Status.Conditions {
-		if c.Type == workv1alpha2.ConditionScheduled {
-			seen.Scheduled = string(c.Status) + " " + c.Reason
-		}
+	if c := scheduled(b); c != nil {
+		seen.Scheduled = string(c.Status) + " " + c.Reason
+		seen.Behind = c.Status == metav1.ConditionTrue && b.Status.SchedulerObservedGeneration != b.Generation
 	}
-	lacks = q.unscheduled(ctx, b, step)
-	// A scheduler that can't do it says so, and notes no placement; and a real one
-	// does not always note the generation that it has seen last.
-	failed := seen.Scheduled == "False "+workv1alpha2.ReasonSchedulerError
-	if failed && lacks != nil && time.Since(start) > failing || errors.Is(lacks, errUnseen) && time.Since(start) > unseen {
-		lacks = nil
+	lacks, err = q.unscheduled(ctx, b, step)
+	if err != nil {
+		return nil, nil, err
 	}
 	if want := reachable(seen.Division, without); lacks == nil && !maps.Equal(want, seen.Members) {
 		lacks = errors.New("the members have not followed")
 	}
-	services, err := q.servicesWanted(ctx, step, without)
+	services, lack, err := q.servicesWanted(ctx, step, without)
 	switch {
 	case err != nil:
-		if !failed || time.Since(start) < failing {
-			lacks = err
-		}
+		return nil, nil, err
+	case lacks != nil:
+	case lack != nil:
+		lacks = lack
 	case !slices.Equal(services, seen.Services):
 		lacks = errors.New("the Service is not where its binding says")
 	}
@@ -254,32 +279,63 @@ func (q *question) look(ctx context.Context, step Step, without map[string]bool,
 	return seen, lacks, nil
 }
 
-// unscheduled tells what the scheduler still has to do for a binding.
-func (q *question) unscheduled(ctx context.Context, b *workv1alpha2.ResourceBinding, step Step) error {
+func scheduled(b *workv1alpha2.ResourceBinding) *metav1.Condition {
+	return meta.FindStatusCondition(b.Status.Conditions, workv1alpha2.ConditionScheduled)
+}
+
+// unscheduled tells what the scheduler still has to do for a binding: first the
+// binding has to be what the step makes of it, then the scheduler has to have
+// seen it so. A binding that could not be scheduled keeps the placement that it
+// had.
+func (q *question) unscheduled(ctx context.Context, b *workv1alpha2.ResourceBinding, step Step) (lacks, err error) {
 	p := q.policy(step.Placement)
 	if err := q.hub.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
-		return err
+		return nil, err
 	}
-	applied := &policyv1alpha1.Placement{}
-	if err := json.Unmarshal([]byte(b.Annotations[names.AppliedPlacement]), applied); err != nil {
-		return errors.New("no placement is applied")
-	}
+	c := scheduled(b)
 	switch {
 	case b.Spec.Replicas != step.Replicas:
-		return errors.New("the binding does not know the replicas")
+		return errors.New("the binding does not know the replicas"), nil
 	case b.Spec.Placement == nil || !equal(*b.Spec.Placement, p.Spec.Placement):
-		return errors.New("the binding does not know the placement")
-	case !equal(*applied, p.Spec.Placement):
-		return errors.New("the scheduler has not seen the placement")
+		return errors.New("the binding does not know the placement"), nil
+	case c == nil:
+		return errors.New("nothing is said about scheduling"), nil
+	case !q.seen(b, c):
+		return errUnproven, nil
+	case c.Status == metav1.ConditionFalse:
+		return nil, nil
 	}
-	for _, c := range b.Status.Conditions {
-		if c.Type == workv1alpha2.ConditionScheduled && c.Status == metav1.ConditionFalse {
-			return nil
+	applied := &policyv1alpha1.Placement{}
+	if json.Unmarshal([]byte(b.Annotations[names.AppliedPlacement]), applied) != nil || !equal(*applied, p.Spec.Placement) {
+		return errors.New("the scheduler has not applied the placement"), nil
+	}
+	return nil, nil
+}
+
+// seen tells that the scheduler has seen a binding as it is: by its status, by
+// the condition, where that says what it is about, or because it was proven.
+func (q *question) seen(b *workv1alpha2.ResourceBinding, c *metav1.Condition) bool {
+	return b.Status.SchedulerObservedGeneration == b.Generation ||
+		c.ObservedGeneration == b.Generation ||
+		q.proven[b.UID] == b.Generation && c.ObservedGeneration == 0
+}
+
+// prove waits until the scheduler has certainly seen the case's bindings as they
+// are now.
+func (q *question) prove(ctx context.Context) error {
+	now := map[types.UID]int64{}
+	for _, kind := range []string{"Deployment", "Service"} {
+		b := &workv1alpha2.ResourceBinding{}
+		err := q.hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: names.Binding(kind, q.c.Name)}, b)
+		if client.IgnoreNotFound(err) != nil {
+			return err
 		}
+		now[b.UID] = b.Generation
 	}
-	if b.Status.SchedulerObservedGeneration != b.Generation {
-		return errUnseen
+	if err := q.barrier(ctx); err != nil {
+		return err
 	}
+	maps.Copy(q.proven, now)
 	return nil
 }
 
@@ -300,24 +356,28 @@ func reachable(d map[string]int32, without map[string]bool) map[string]int32 {
 }
 
 // servicesWanted are the members that the Service's own binding names.
-func (q *question) servicesWanted(ctx context.Context, step Step, without map[string]bool) ([]string, error) {
+func (q *question) servicesWanted(ctx context.Context, step Step, without map[string]bool) (on []string, lacks, err error) {
 	b := &workv1alpha2.ResourceBinding{}
-	if err := q.hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: names.Binding("Service", q.c.Name)}, b); err != nil {
-		return nil, err
+	err = q.hub.Get(ctx, client.ObjectKey{Namespace: namespace, Name: names.Binding("Service", q.c.Name)}, b)
+	if apierrors.IsNotFound(err) {
+		return nil, errors.New("its Service has no binding"), nil
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	q.about[b.UID] = "ResourceBinding of the Service"
 	step.Replicas = 0 // it has none
-	if err := q.unscheduled(ctx, b, step); err != nil && !errors.Is(err, errUnseen) {
-		return nil, fmt.Errorf("its Service: %w", err)
+	if lacks, err = q.unscheduled(ctx, b, step); lacks != nil || err != nil {
+		return nil, lacks, err
 	}
-	out := []string{}
+	on = []string{}
 	for _, c := range b.Spec.Clusters {
 		if !without[c.Name] {
-			out = append(out, c.Name)
+			on = append(on, c.Name)
 		}
 	}
-	slices.Sort(out)
-	return out, nil
+	slices.Sort(on)
+	return on, nil, nil
 }
 
 func (q *question) status(ctx context.Context) (*Status, error) {

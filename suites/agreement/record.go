@@ -3,7 +3,10 @@ package agreement
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,6 +18,8 @@ type Record struct {
 	Started  time.Time         `json:"started"`
 	Elapsed  time.Duration     `json:"elapsed"`
 	Cases    []Answer          `json:"cases"`
+	// Room is what there was on each member when cases were asked that hang on it.
+	Room map[string]Room `json:"room"`
 	// Failure is what became of the member that was cut off.
 	Failure *Failure `json:"failure,omitempty"`
 }
@@ -45,6 +50,9 @@ type Seen struct {
 	Services  []string         `json:"services"` // the members that have the Service
 	Scheduled string           `json:"scheduled"`
 	Affinity  string           `json:"affinity,omitempty"` // of several, the one in use
+	// Behind tells that it was scheduled, and that the status of the binding
+	// names an older generation than it has.
+	Behind bool `json:"behind,omitempty"`
 	// Status is the template's, of live cases.
 	Status *Status `json:"status,omitempty"`
 }
@@ -63,6 +71,22 @@ func (s *Status) String() string {
 		return "not asked"
 	}
 	return fmt.Sprintf("%d replicas, %d updated, %d ready, %d available, observed: %v", s.Replicas, s.Updated, s.Ready, s.Available, s.Observed)
+}
+
+// Room is how much a member has free, as the hub knows.
+type Room struct {
+	Pods  int64        `json:"pods"`  // that more could run
+	Nodes map[uint]int `json:"nodes"` // how many are of each grade; see the Cluster's resource models
+}
+
+func (r Room) String() string {
+	var grades []string
+	for _, g := range slices.Sorted(maps.Keys(r.Nodes)) {
+		if n := r.Nodes[g]; n > 0 {
+			grades = append(grades, fmt.Sprintf("%d of grade %d", n, g))
+		}
+	}
+	return fmt.Sprintf("%d pods, nodes: %s", r.Pods, strings.Join(grades, ", "))
 }
 
 // Failure is a member as the hub sees it.
