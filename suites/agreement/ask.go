@@ -29,8 +29,9 @@ const (
 	// namespace is where the cases are, on the hub and on the members.
 	namespace = "agreement"
 
-	// patience bounds a step: a real Karmada takes one to three seconds.
-	patience = 30 * time.Second
+	// patience bounds a step: a real Karmada takes one to three seconds, on a
+	// machine that is busy with other things twenty.
+	patience = 2 * time.Minute
 	// failurePatience bounds seeing a member lost and found, beyond the timers.
 	failurePatience = time.Minute
 	pollEvery       = 150 * time.Millisecond

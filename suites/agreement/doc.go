@@ -12,6 +12,11 @@
 // gives that order; then two engines that agree give the same division to the
 // replica, in every step.
 //
+// Where the members' room counts, cases are asked when nothing of the others
+// runs any more and the hub knows it; how much there is, is compared too. A step
+// is over when the scheduler has certainly seen it, in whatever it says, and the
+// members are as it decided.
+//
 // What is read is what a user can read: the binding, the members' own API
 // servers, the template's status, the events. A last phase cuts a member off
 // from the hub, goes on meanwhile, and heals.
