@@ -195,7 +195,7 @@ func (d *description) timers() {
 	d.etcdTimers()
 	switch {
 	case d.p.Push():
-		d.row("  cluster poll", fmt.Sprintf("every %v, failing for %v, a question takes %v at most", t.ClusterPoll, t.ClusterFailure, d.p.PollLimit()))
+		d.row("  cluster poll", fmt.Sprintf("every %v, failing for %v, a question takes %v at most", t.ClusterPoll, t.ClusterFailure, t.PollLimit(d.p.BuiltinHub())))
 	case d.p.Hub != nil:
 		d.row("  cluster lease", fmt.Sprintf("renewed every %v, looked at every %v, grace %v", t.ClusterLease, t.ClusterMonitor, t.ClusterGracePeriod))
 	}

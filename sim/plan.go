@@ -99,10 +99,11 @@ func (p *Plan) Push() bool {
 	return agents != nil && agents.Mode == topologies.ModePush
 }
 
-// PollLimit bounds one question of the hub to a member in push mode.
-func (p *Plan) PollLimit() time.Duration {
+// BuiltinHub tells whether atoll's own engine answers as the hub, not a real
+// Karmada.
+func (p *Plan) BuiltinHub() bool {
 	a := p.Topology.Spec.Stack.Admin
-	return p.Timers.PollLimit(a == nil || a.Engine == "" || a.Engine == topologies.EngineBuiltin)
+	return a == nil || a.Engine == "" || a.Engine == topologies.EngineBuiltin
 }
 
 // Cluster returns the named cluster, or nil.

@@ -294,10 +294,10 @@ func TestTimers(t *testing.T) {
 		t.Errorf("a long way: %v", w)
 	}
 	// Push mode: a real Karmada waits for an answer longer than its thresholds.
-	if w, limit := short.ClusterNotAnswering(short.PollLimit(true)), 12*time.Second; w[0] != 5*time.Second || w[1] > limit {
+	if w, limit := short.ClusterNotAnswering(true), 12*time.Second; w[0] != 5*time.Second || w[1] > limit {
 		t.Errorf("built-in: %v, want from 5s, and before %v", w, limit)
 	}
-	if w := short.ClusterNotAnswering(short.PollLimit(false)); w[0] != 5*time.Second || w[1] != 72*time.Second {
-		t.Errorf("Karmada: %v, want from 5s to 72s", w)
+	if w := short.ClusterNotAnswering(false); w[0] != 5*time.Second || w[1] != 136*time.Second {
+		t.Errorf("Karmada: %v, want from 5s to 136s", w)
 	}
 }

@@ -243,7 +243,7 @@ func (f *forecast) agentPartition(p *Prediction, s *topologies.AgentPartitionSce
 	}
 	switch d, ok := f.rtt(c, hub); {
 	case ok && f.plan.Push():
-		p.ClusterNotReady = f.plan.Timers.ClusterNotAnswering(f.plan.PollLimit())
+		p.ClusterNotReady = f.plan.Timers.ClusterNotAnswering(f.plan.BuiltinHub())
 	case ok:
 		p.ClusterNotReady = f.plan.Timers.ClusterNotReady(d)
 	}

@@ -136,8 +136,14 @@ func (t Timers) PollLimit(builtin bool) time.Duration {
 
 // ClusterNotAnswering bounds when the hub sees a cluster in push mode that is
 // cut off as not ready, from the cut on: the question that is the first to
-// fail, the threshold, and the question that finds it passed. limit bounds a
-// question.
-func (t Timers) ClusterNotAnswering(limit time.Duration) Window {
-	return Window{t.ClusterFailure, t.ClusterFailure + 2*(t.ClusterPoll+limit) + Reaction}
+// fail, the threshold, and the question that finds it passed. A real Karmada
+// asks one that has just answered for its version and its APIs as well, and
+// waits for those answers first.
+func (t Timers) ClusterNotAnswering(builtin bool) Window {
+	limit := t.PollLimit(builtin)
+	latest := t.ClusterFailure + 2*(t.ClusterPoll+limit) + Reaction
+	if !builtin {
+		latest += 2 * limit
+	}
+	return Window{t.ClusterFailure, latest}
 }

@@ -279,7 +279,7 @@ func (a *asker) failure(ctx context.Context, r *Record, members []Member) error 
 func (a *asker) failurePatience() time.Duration {
 	limit := a.plan.Timers.ClusterGracePeriod + a.plan.Timers.ClusterFailure + failurePatience
 	if a.plan.Push() {
-		limit += 2 * a.plan.PollLimit()
+		limit += a.plan.Timers.ClusterNotAnswering(a.plan.BuiltinHub())[1]
 	}
 	return limit
 }

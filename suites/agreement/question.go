@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -174,6 +175,11 @@ func (q *question) reschedule(ctx context.Context) error {
 	})
 }
 
+// patientLooks are how often a binding is looked at before its scheduler has to
+// be proven to have seen it: one that succeeds says so by itself, and proofs
+// take the scheduler's time.
+const patientLooks = 20
+
 // errUnproven: nothing shows yet that the scheduler has seen a binding as it is.
 var errUnproven = errors.New("the scheduler may not have seen the binding")
 
@@ -191,8 +197,8 @@ func (q *question) settle(ctx context.Context, step Step, without map[string]boo
 		switch {
 		case !errors.Is(lacks, errUnproven):
 			unproven = 0
-		case unproven == 0: // it may be about to say so
-			unproven++
+		case unproven < patientLooks && !strings.HasPrefix(seen.Scheduled, "False"):
+			unproven++ // it is about to say so
 		default:
 			if err := q.prove(ctx); err != nil {
 				return nil, err
