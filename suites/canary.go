@@ -17,13 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/atoll-dev/atoll/fixtures/lab"
+	"github.com/atoll-dev/atoll/fixtures/workloads"
 )
 
-// canaryImage is in every lab: the library's workloads run from it.
-const (
-	canaryImage = "stefanprodan/podinfo:6.9.2"
-	canaryPort  = 9898
-)
+// canaryPort is where the canary's image answers.
+const canaryPort = 9898
 
 // canary is a Deployment of the suites' own in one cluster, so that a failure
 // has something to hit that nobody else scales.
@@ -58,7 +56,7 @@ func (s *scenario) placeCanary(ctx context.Context, cluster string, replicas int
 					TerminationGracePeriodSeconds: &none,
 					Tolerations:                   tolerate,
 					Containers: []corev1.Container{{
-						Name: "canary", Image: canaryImage,
+						Name: "canary", Image: workloads.CanaryImage,
 						Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: canaryPort}},
 						ReadinessProbe: &corev1.Probe{
 							PeriodSeconds: 1,
