@@ -2,6 +2,10 @@
 GO        ?= go
 GOLANGCI  ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 REPORTS   ?= reports-out
+EXAMPLES  := e2e-framework ginkgo
+# One way to compile for all targets: containers need the static one, and two
+# ways would compile every dependency twice.
+export CGO_ENABLED ?= 0
 # Packages whose tests bring labs up: one after another, for they measure.
 LABS      := ./fixtures/embedded ./fixtures/existing ./fixtures/stack/admin ./fixtures/stack/chart ./fixtures/stack/mesh ./fixtures/stack/mcs ./fixtures/stack/ingress ./suites ./cmd/atoll
 TOPOLOGY  ?= topologies/three-regions.yaml
@@ -27,20 +31,19 @@ binaries: ## find or build the Kubernetes binaries (about 5 minutes, once)
 test: binaries ## every test, the embedded labs included
 	$(GO) test -short ./...
 	KUBEBUILDER_ASSETS=$$($(GO) run ./cmd/atoll binaries -q) $(GO) test -timeout 20m -p 1 $(LABS)
-	cd examples/e2e-framework && $(GO) test -timeout 10m ./...
-	cd examples/ginkgo && $(GO) test -timeout 10m ./...
+	for e in $(EXAMPLES); do (cd examples/$$e && $(GO) test -timeout 10m ./...) || exit 1; done
 
 .PHONY: kind
 kind: ## the kind provider's tests and two-clusters on it: needs a Docker Engine
 	ATOLL_TEST_KIND=1 $(GO) test -timeout 40m ./fixtures/kind/...
 	ATOLL_TEST_KIND=1 $(GO) test -timeout 40m -p 1 -run OnKind ./fixtures/existing ./fixtures/stack/mesh ./fixtures/stack/mcs
-	CGO_ENABLED=0 $(GO) build -o bin/atoll ./cmd/atoll
+	$(GO) build -o bin/atoll ./cmd/atoll
 	bin/atoll doctor --provider kind two-clusters
 	bin/atoll run two-clusters --provider kind --reports $(REPORTS)/kind
 
 .PHONY: matrix
 matrix: ## the library's topologies × VERSIONS × PROVIDERS: needs a Docker Engine for kind
-	CGO_ENABLED=0 $(GO) build -o bin/atoll ./cmd/atoll
+	$(GO) build -o bin/atoll ./cmd/atoll
 	bin/atoll matrix $(MATRIX) --kubernetes $(VERSIONS) --provider $(PROVIDERS) --reports $(REPORTS)
 
 .PHONY: unit
@@ -70,12 +73,13 @@ bench: build ## the figures in docs/benchmarks.md (the WAN's need root)
 lint: ## vet, format, golangci-lint
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo 'run gofmt -w'; exit 1; }
 	$(GO) vet ./...
+	for e in $(EXAMPLES); do (cd examples/$$e && $(GO) vet ./...) || exit 1; done
 	$(GOLANGCI) run
 
 .PHONY: cross
 cross: ## compile for every system and processor we support
 	@for t in $(CROSS); do \
-	  echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/atoll || exit 1; done
+	  echo $$t; GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -o /dev/null ./cmd/atoll || exit 1; done
 
 .PHONY: generate
 generate: ## write what is generated: the schema
