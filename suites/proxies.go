@@ -108,8 +108,10 @@ func (s *scenario) podsWithProxy(ctx context.Context, name string) ([]string, er
 	var names []string
 	for i := range list.Items {
 		p := &list.Items[i]
+		// Of Kubernetes' own sidecars, as Istio 1.27 and later inject it, it is one.
+		all := slices.Concat(p.Spec.Containers, p.Spec.InitContainers)
 		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning &&
-			slices.ContainsFunc(p.Spec.Containers, func(c corev1.Container) bool { return c.Name == "istio-proxy" }) {
+			slices.ContainsFunc(all, func(c corev1.Container) bool { return c.Name == "istio-proxy" }) {
 			names = append(names, p.Name+"."+p.Namespace)
 		}
 	}

@@ -207,12 +207,15 @@ func (r *runner) engines() map[string]string {
 	stack := r.plan.Topology.Spec.Stack
 	if a := stack.Admin; a != nil {
 		out["admin"] = fmt.Sprintf("%s API, %s", a.API, engine(a.Engine, a.Chart))
-		if version := r.adminVersion(); a.Engine == topologies.EngineBinaries && version != "" {
-			out["admin"] += " " + version
+		if a.Engine == topologies.EngineBinaries && r.plan.Hub != nil {
+			out["admin"] += r.tagOf("karmada-system", "karmada-controller-manager", r.plan.Hub.Cluster)
 		}
 	}
 	if m := stack.Mesh; m != nil {
 		out["mesh"] = fmt.Sprintf("%s API, %s", m.API, engine(m.Engine, m.Chart))
+		if m.Engine == topologies.EngineBinaries {
+			out["mesh"] += r.tagOf("istio-system", "istiod", lab.ClusterNames(r.lab)...)
+		}
 	}
 	if a := stack.Agents; a != nil {
 		out["agents"] = a.Mode
@@ -231,21 +234,23 @@ func engine(e topologies.Engine, c *topologies.Chart) string {
 	return string(e)
 }
 
-// adminVersion is the tag of the image that the hub's controllers run from.
-func (r *runner) adminVersion() string {
-	if r.plan.Hub == nil {
-		return ""
+// tagOf is the tag of the image that a Deployment runs from, after a space, in
+// the first of the clusters that has it; "" where none answers.
+func (r *runner) tagOf(namespace, name string, clusters ...string) string {
+	for _, cluster := range clusters {
+		c, err := r.clients.cluster(cluster)
+		if err != nil {
+			continue
+		}
+		d, err := c.kube.AppsV1().Deployments(namespace).Get(r.ctx, name, metav1.GetOptions{})
+		if err != nil || len(d.Spec.Template.Spec.Containers) == 0 {
+			continue
+		}
+		if _, tag, ok := strings.Cut(path.Base(d.Spec.Template.Spec.Containers[0].Image), ":"); ok {
+			return " " + tag
+		}
 	}
-	c, err := r.clients.cluster(r.plan.Hub.Cluster)
-	if err != nil {
-		return ""
-	}
-	d, err := c.kube.AppsV1().Deployments("karmada-system").Get(r.ctx, "karmada-controller-manager", metav1.GetOptions{})
-	if err != nil || len(d.Spec.Template.Spec.Containers) == 0 {
-		return ""
-	}
-	_, tag, _ := strings.Cut(path.Base(d.Spec.Template.Spec.Containers[0].Image), ":")
-	return tag
+	return ""
 }
 
 // versions asks every API server for its own. One that does not answer is the
