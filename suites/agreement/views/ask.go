@@ -214,35 +214,45 @@ func (a *asker) settle(ctx context.Context, before map[string]View, changes bool
 	}
 }
 
-// views asks one proxy of each workload in each cluster whose API server lives.
+// views asks one proxy of each workload, and of each gateway, in each cluster
+// whose API server lives.
 func (a *asker) views(ctx context.Context) (map[string]View, error) {
 	out := map[string]View{}
 	for _, name := range slices.Sorted(maps.Keys(a.clients)) {
 		if name == a.dead {
 			continue
 		}
-		pods, err := a.clients[name].CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return nil, err
-		}
-		slices.SortFunc(pods.Items, func(x, y corev1.Pod) int { return x.CreationTimestamp.Compare(y.CreationTimestamp.Time) })
-		for i := range pods.Items {
-			p := &pods.Items[i]
-			client := name + "/" + p.Labels["app"]
-			if out[client] != nil || !ready(p) {
-				continue
-			}
-			s, err := mesh.View(ctx, a.lab, name, p.Namespace, p.Name)
-			if err != nil {
+		for _, namespace := range []string{metav1.NamespaceDefault, rootNamespace} {
+			if err := a.viewsOf(ctx, name, namespace, out); err != nil {
 				return nil, err
 			}
-			if s == nil {
-				return nil, fmt.Errorf("%s has no configuration", client)
-			}
-			out[client] = viewOf(a.plan, s)
 		}
 	}
 	return out, nil
+}
+
+func (a *asker) viewsOf(ctx context.Context, cluster, namespace string, out map[string]View) error {
+	pods, err := a.clients[cluster].CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(pods.Items, func(x, y corev1.Pod) int { return x.CreationTimestamp.Compare(y.CreationTimestamp.Time) })
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		client := cluster + "/" + p.Labels["app"]
+		if out[client] != nil || !ready(p) {
+			continue
+		}
+		s, err := mesh.View(ctx, a.lab, cluster, namespace, p.Name)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			return fmt.Errorf("%s has no configuration", client)
+		}
+		out[client] = viewOf(a.plan, s, namespace == rootNamespace)
+	}
+	return nil
 }
 
 // ready tells whether a pod is, and has a proxy.

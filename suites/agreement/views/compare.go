@@ -64,6 +64,9 @@ func Compare(a, b *Record) (*Result, error) {
 			}
 		}
 	}
+	if r.Asked["endpoints"] == 0 {
+		return nil, fmt.Errorf("no client of %s or %s was told of any service: nothing is compared", a.Engine, b.Engine)
+	}
 	return r, nil
 }
 

@@ -18,8 +18,10 @@ const gatewayPort = 15443
 // cluster's.
 var systems = []string{"kube-system", "istio-system", "mcs-system", "karmada-system", "karmada-cluster"}
 
-// viewOf puts a proxy's configuration into words.
-func viewOf(plan *sim.Plan, s *discovery.Snapshot) View {
+// viewOf puts a proxy's configuration into words. Of a gateway, who listens is
+// not compared, nor with what policy: what counts is where it passes TLS on to
+// by its SNI.
+func viewOf(plan *sim.Plan, s *discovery.Snapshot, gateway bool) View {
 	out := View{}
 	for _, service := range s.Services {
 		if slices.Contains(systems, service.Namespace) || service.Name == "kubernetes" {
@@ -27,6 +29,11 @@ func viewOf(plan *sim.Plan, s *discovery.Snapshot) View {
 		}
 		for i := range service.Ports {
 			p := &service.Ports[i]
+			if gateway {
+				name := fmt.Sprintf("SNI of %s.%s:%d", service.Name, service.Namespace, p.Number)
+				out[name] = Port{Endpoints: endpointsOf(plan, p.Endpoints)}
+				continue
+			}
 			out[fmt.Sprintf("%s.%s:%d", service.Name, service.Namespace, p.Number)] = Port{
 				Protocol: string(p.Protocol), Endpoints: endpointsOf(plan, p.Endpoints), Policy: policyOf(&p.Policy),
 			}
