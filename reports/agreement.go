@@ -9,18 +9,20 @@ import (
 	"text/tabwriter"
 
 	"github.com/atoll-dev/atoll/suites/agreement"
+	"github.com/atoll-dev/atoll/suites/agreement/views"
 )
 
 // Agreement is what two engines answered to the same questions.
 type Agreement struct {
 	Scenarios *Comparison       `json:"scenarios,omitempty"` // nil where none were run
-	Policies  *agreement.Result `json:"policies"`
+	Policies  *agreement.Result `json:"policies,omitempty"`  // nil where the mesh was compared
+	Views     *views.Result     `json:"views,omitempty"`     // nil where the admin was
 }
 
 // Good tells whether nothing that places anything differs. Events that only
 // one engine tells of are listed, and no fault.
 func (a *Agreement) Good() bool {
-	return a.Policies.Agree() && (a.Scenarios == nil || a.Scenarios.Good())
+	return (a.Policies == nil || a.Policies.Agree()) && (a.Views == nil || a.Views.Agree()) && (a.Scenarios == nil || a.Scenarios.Good())
 }
 
 // differencesShown bounds how many single differences the terminal shows; JSON
@@ -35,7 +37,25 @@ func (a *Agreement) Text(w io.Writer) error {
 		}
 		fmt.Fprintln(w)
 	}
-	p := a.Policies
+	if a.Policies != nil {
+		if err := policiesText(w, a.Policies); err != nil {
+			return err
+		}
+	}
+	if a.Views != nil {
+		if err := viewsText(w, a.Views); err != nil {
+			return err
+		}
+	}
+	verdict := "the engines agree"
+	if !a.Good() {
+		verdict = "the engines differ"
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", verdict)
+	return err
+}
+
+func policiesText(w io.Writer, p *agreement.Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "POLICIES\t%s and %s: %s, %s\n", p.A, p.B, counted(p.Cases, "case"), counted(p.Steps, "step"))
 	for _, k := range slices.Sorted(maps.Keys(p.Kinds)) {
@@ -68,13 +88,33 @@ func (a *Agreement) Text(w io.Writer) error {
 	for _, e := range p.Events {
 		fmt.Fprintf(t, "  %s\t%d\t%d\t%d\t%s\n", e.Event, e.Both, e.OnlyA, e.OnlyB, strings.Join(e.Examples, ", "))
 	}
-	if err := t.Flush(); err != nil {
-		return err
+	return t.Flush()
+}
+
+func viewsText(w io.Writer, v *views.Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "VIEWS\t%s and %s: %s in %s\n", v.A, v.B, counted(v.Views, "client's view"), counted(v.Steps, "step"))
+	fmt.Fprintf(t, "STEP, after it was done\t%s\t%s\n", v.A, v.B)
+	for _, s := range v.Took {
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", s.Step, s.A, s.B)
 	}
-	verdict := "the engines agree"
-	if !a.Good() {
-		verdict = "the engines differ"
+	differ := map[string]int{}
+	for _, d := range v.Differences {
+		differ[d.What]++
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", verdict)
-	return err
+	fmt.Fprintf(t, "COMPARED\ttimes\tdiffer\n")
+	for _, what := range slices.Sorted(maps.Keys(v.Asked)) {
+		fmt.Fprintf(t, "  %s\t%d\t%d\n", what, v.Asked[what], differ[what])
+	}
+	if len(v.Differences) > 0 {
+		fmt.Fprintf(t, "DIFFERENCES\t%s\t%s\n", v.A, v.B)
+	}
+	for i, d := range v.Differences {
+		if i == differencesShown {
+			fmt.Fprintf(t, "  and %d more\n", len(v.Differences)-i)
+			break
+		}
+		fmt.Fprintf(t, "  %s: %s of %s: %s\t%s\t%s\n", d.Step, d.Client, d.Port, d.What, oneLine(d.A), oneLine(d.B))
+	}
+	return t.Flush()
 }

@@ -16,12 +16,14 @@ import (
 	"github.com/atoll-dev/atoll/reports"
 	"github.com/atoll-dev/atoll/suites"
 	"github.com/atoll-dev/atoll/suites/agreement"
-	"github.com/atoll-dev/atoll/topologies"
+	"github.com/atoll-dev/atoll/suites/agreement/views"
 )
 
 const (
 	// policiesName is where what came of random policies is kept, among reports.
-	policiesName    = "policies.json"
+	policiesName = "policies.json"
+	// viewsName is where what proxies were told is kept.
+	viewsName       = "views.json"
 	defaultPolicies = 200
 	maxPolicies     = 10_000
 )
@@ -41,6 +43,18 @@ func (a *app) place(ctx context.Context, b backend, tf *testFlags, result *suite
 	return errors.Join(err, record.Write(filepath.Join(tf.reports, policiesName)))
 }
 
+// view takes a lab's mesh through failures and keeps what proxies were told.
+func (a *app) view(ctx context.Context, b backend, tf *testFlags, result *suites.Result, events *eventLog) error {
+	record, err := views.Ask(ctx, b, views.Options{Events: events.sink, Engine: result.Engines["mesh"], Versions: result.Versions})
+	if record == nil {
+		return err
+	}
+	if werr := os.MkdirAll(tf.reports, 0o755); werr != nil {
+		return errors.Join(err, werr)
+	}
+	return errors.Join(err, record.Write(filepath.Join(tf.reports, viewsName)))
+}
+
 // engineFlags say which engines are compared, and on what.
 type engineFlags struct {
 	engines  []string
@@ -51,7 +65,7 @@ type engineFlags struct {
 }
 
 func (f *engineFlags) add(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&f.engines, "engine", nil, "compare two engines of the admin on the topology of a file: builtin,binaries")
+	flags.StringSliceVar(&f.engines, "engine", nil, "compare two engines of the admin, or of the mesh, on the topology of a file: builtin,binaries; mesh=builtin,mesh=binaries")
 	flags.Uint64Var(&f.seed, "seed", 1, "with --engine: fixes every random choice, the same on both")
 	flags.StringVar(&f.timers, "timers", "", "with --engine: short or default; overrides the file's")
 	flags.StringVar(&f.provider, "provider", embedded.Name, "with --engine: what makes the clusters")
@@ -69,7 +83,25 @@ func (a *app) compareEngines(ctx context.Context, args []string, ef *engineFlags
 	case tf.invert:
 		return usageError(errors.New("--engine and --invert: inverted runs are not compared"))
 	}
-	if tf.policies == 0 {
+	t, err := loadTopology(args[0])
+	if err != nil {
+		return usageError(err)
+	}
+	part, names := "", []string{}
+	for _, text := range ef.engines {
+		p, engine, err := partOf(t, text)
+		if err != nil {
+			return usageError(err)
+		}
+		if part != "" && p != part {
+			return usageError(errors.New("--engine: two engines of one part are compared"))
+		}
+		part = p
+		names = append(names, string(engine))
+	}
+	if part == partMesh {
+		tf.views = true
+	} else if tf.policies == 0 {
 		tf.policies = defaultPolicies
 	}
 	dir := tf.reports
@@ -86,14 +118,14 @@ func (a *app) compareEngines(ctx context.Context, args []string, ef *engineFlags
 		return err
 	}
 	var cells []reports.Cell
-	for _, engine := range ef.engines {
+	for i, engine := range ef.engines {
 		pf := planFlags{seed: ef.seed, timers: ef.timers, engine: engine}
 		plan, err := pf.plan(args[0])
 		if err != nil {
 			return err
 		}
 		command := slices.Concat([]string{"atoll", "run", args[0], "--provider", ef.provider, "--seed", fmt.Sprint(plan.Seed)}, pf.args(), tf.args())
-		cells = append(cells, reports.Cell{Topology: plan.Name, File: args[0], Provider: engine, Command: command})
+		cells = append(cells, reports.Cell{Topology: plan.Name, File: args[0], Provider: names[i], Command: command})
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -103,7 +135,9 @@ func (a *app) compareEngines(ctx context.Context, args []string, ef *engineFlags
 	if err != nil {
 		return err
 	}
-	var records []*agreement.Record
+	out := &reports.Agreement{}
+	var placed []*agreement.Record
+	var told []*views.Record
 	for i := range cells {
 		c := &cells[i]
 		a.line(fmt.Sprintf("[%d/%d] engine %s", i+1, len(cells), c.Provider))
@@ -112,26 +146,45 @@ func (a *app) compareEngines(ctx context.Context, args []string, ef *engineFlags
 			return err
 		}
 		a.line(fmt.Sprintf("[%d/%d] engine %s: %s in %s", i+1, len(cells), c.Provider, c.Tell(), c.Elapsed.Round(time.Second)))
+		if part == partMesh {
+			record, err := views.Read(filepath.Join(at, viewsName))
+			if err != nil {
+				return invalidError(fmt.Errorf("engine %s: %s", c.Provider, c.Reason))
+			}
+			told = append(told, record)
+			continue
+		}
 		record, err := agreement.Read(filepath.Join(at, policiesName))
 		if err != nil {
 			return invalidError(fmt.Errorf("engine %s: %s", c.Provider, c.Reason))
 		}
-		records = append(records, record)
+		placed = append(placed, record)
 	}
-	return a.tellAgreement(cells, records)
+	if part == partMesh {
+		if out.Views, err = views.Compare(told[0], told[1]); err != nil {
+			return invalidError(err)
+		}
+		out.Views.A, out.Views.B = names[0], names[1]
+	} else {
+		if out.Policies, err = agreement.Compare(placed[0], placed[1]); err != nil {
+			return invalidError(err)
+		}
+		out.Policies.A, out.Policies.B = names[0], names[1]
+	}
+	return a.tellAgreement(cells, out)
 }
 
-// tellAgreement compares what two engines answered, to scenarios and policies.
-func (a *app) tellAgreement(cells []reports.Cell, records []*agreement.Record) error {
-	policies, err := agreement.Compare(records[0], records[1])
-	if err != nil {
-		return invalidError(err)
-	}
-	policies.A, policies.B = cells[0].Provider, cells[1].Provider
-	out := &reports.Agreement{Policies: policies}
+// tellAgreement tells what two engines answered, to scenarios and to the rest.
+func (a *app) tellAgreement(cells []reports.Cell, out *reports.Agreement) (err error) {
 	if x, y := cells[0].Result, cells[1].Result; x != nil && y != nil && len(x.Scenarios) > 0 {
 		// That the engines are two is what is compared, not a fault.
-		y.Plan.Topology.Spec.Stack.Admin.Engine = topologies.Engine(cells[0].Provider)
+		with, in := y.Plan.Topology.Spec.Stack, x.Plan.Topology.Spec.Stack
+		if with.Admin != nil {
+			with.Admin.Engine = in.Admin.Engine
+		}
+		if with.Mesh != nil {
+			with.Mesh.Engine = in.Mesh.Engine
+		}
 		if out.Scenarios, err = reports.Compare(x, y); err != nil {
 			return invalidError(err)
 		}

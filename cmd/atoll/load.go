@@ -28,7 +28,7 @@ type planFlags struct {
 	timers string
 	// kubernetes is the version of every cluster, if not the file's own.
 	kubernetes string
-	// engine is the admin's, if not the file's own.
+	// engine is another than the file's, as setEngine reads it.
 	engine string
 }
 
@@ -36,7 +36,7 @@ func (f *planFlags) add(flags *pflag.FlagSet) {
 	flags.Uint64Var(&f.seed, "seed", 0, "fixes every random choice; 0 draws one and prints it")
 	flags.StringVar(&f.timers, "timers", "", "short or default; overrides the file's")
 	flags.StringVar(&f.kubernetes, "kubernetes", "", "the version of every cluster, such as v1.36.3; overrides the file's")
-	flags.StringVar(&f.engine, "engine", "", "the admin's engine: builtin, chart or binaries; overrides the file's")
+	flags.StringVar(&f.engine, "engine", "", "the admin's engine, or of a topology without one the mesh's: builtin, chart or binaries; admin=ENGINE or mesh=ENGINE says which; overrides the file's")
 }
 
 // args are the flags that ask for the same plan again, but for the seed.
@@ -82,7 +82,7 @@ func (f *planFlags) planOf(t *topologies.Topology) (*sim.Plan, error) {
 		}
 	}
 	if f.engine != "" {
-		if err := setEngine(t, topologies.Engine(f.engine)); err != nil {
+		if err := setEngine(t, f.engine); err != nil {
 			return nil, usageError(err)
 		}
 	}
@@ -102,16 +102,43 @@ func (f *planFlags) planOf(t *topologies.Topology) (*sim.Plan, error) {
 	return p, nil
 }
 
-// setEngine makes another engine answer for the admin.
-func setEngine(t *topologies.Topology, engine topologies.Engine) error {
+// The parts of a stack that have engines to choose from.
+const partAdmin, partMesh = "admin", "mesh"
+
+// partOf reads [PART=]ENGINE on a topology: without a part it is the admin, and
+// the mesh where there is no admin.
+func partOf(t *topologies.Topology, text string) (part string, engine topologies.Engine, err error) {
+	part, name, named := strings.Cut(text, "=")
+	if !named {
+		part, name = partAdmin, text
+		if t.Spec.Stack.Admin == nil && t.Spec.Stack.Mesh != nil {
+			part = partMesh
+		}
+	}
 	engines := []topologies.Engine{topologies.EngineBuiltin, topologies.EngineChart, topologies.EngineBinaries}
-	if !slices.Contains(engines, engine) {
-		return fmt.Errorf("--engine %s: want builtin, chart or binaries", engine)
+	engine = topologies.Engine(name)
+	switch {
+	case !slices.Contains(engines, engine):
+		return "", "", fmt.Errorf("--engine %s: want builtin, chart or binaries", text)
+	case part != partAdmin && part != partMesh:
+		return "", "", fmt.Errorf("--engine %s: want admin=ENGINE or mesh=ENGINE", text)
+	case part == partAdmin && t.Spec.Stack.Admin == nil, part == partMesh && t.Spec.Stack.Mesh == nil:
+		return "", "", fmt.Errorf("--engine %s: %s has no stack.%s", text, t.Metadata.Name, part)
 	}
-	if t.Spec.Stack.Admin == nil {
-		return fmt.Errorf("--engine %s: %s has no stack.admin", engine, t.Metadata.Name)
+	return part, engine, nil
+}
+
+// setEngine makes another engine answer for a part of the stack.
+func setEngine(t *topologies.Topology, text string) error {
+	part, engine, err := partOf(t, text)
+	if err != nil {
+		return err
 	}
-	t.Spec.Stack.Admin.Engine = engine
+	if part == partMesh {
+		t.Spec.Stack.Mesh.Engine = engine
+	} else {
+		t.Spec.Stack.Admin.Engine = engine
+	}
 	return nil
 }
 

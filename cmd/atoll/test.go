@@ -23,6 +23,8 @@ type testFlags struct {
 	labels  string
 	// policies is how many random policies are placed after the suites.
 	policies int
+	// views asks the mesh's proxies for what they are told, after the suites.
+	views bool
 
 	command []string
 	up      time.Duration
@@ -34,6 +36,7 @@ func (f *testFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.only, "scenario", nil, "run only these scenarios, by name")
 	flags.StringVar(&f.labels, "label-filter", "", "run only scenarios that match, as Ginkgo's --label-filter")
 	flags.IntVar(&f.policies, "policies", 0, "afterwards place this many random policies, and write what came of each to "+policiesName+" of --reports")
+	flags.BoolVar(&f.views, "views", false, "afterwards take the mesh through failures, and write what its proxies were told to "+viewsName+" of --reports")
 }
 
 // check tells what is wrong with the flags.
@@ -43,6 +46,9 @@ func (f *testFlags) check() error {
 	}
 	if f.policies > 0 && f.reports == "" {
 		return usageError(errors.New("--policies needs --reports: what came of them is written there"))
+	}
+	if f.views && f.reports == "" {
+		return usageError(errors.New("--views needs --reports: what proxies were told is written there"))
 	}
 	return nil
 }
@@ -61,6 +67,9 @@ func (f *testFlags) args() (args []string) {
 	if f.policies > 0 {
 		args = append(args, "--policies", fmt.Sprint(f.policies))
 	}
+	if f.views {
+		args = append(args, "--views")
+	}
 	return args
 }
 
@@ -74,7 +83,9 @@ func (a *app) testCmd() *cobra.Command {
 
 With --engine builtin,binaries the argument is a topology's file: it is brought up
 once with each engine, the same seeded scenarios and random policies (--policies,
-200 when left out) are run on both, and what they answered is compared. Exit code 1
+200 when left out) are run on both, and what they answered is compared. With
+--engine mesh=builtin,mesh=binaries (or where there is no admin) the mesh is taken
+through failures instead, and what its proxies are told is compared. Exit code 1
 says that they differ.`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -118,6 +129,11 @@ func (a *app) test(ctx context.Context, b backend, tf *testFlags, events *eventL
 	if tf.policies > 0 && result.Invalid == "" {
 		if err := a.place(ctx, b, tf, result, events); err != nil {
 			return result, invalidError(fmt.Errorf("random policies: %w", err))
+		}
+	}
+	if tf.views && result.Invalid == "" {
+		if err := a.view(ctx, b, tf, result, events); err != nil {
+			return result, invalidError(fmt.Errorf("views: %w", err))
 		}
 	}
 	result.Command, result.Up, result.Events = tf.command, tf.up, events.events()

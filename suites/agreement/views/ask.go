@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -77,10 +78,12 @@ func Ask(ctx context.Context, b lab.Backend, o Options) (*Record, error) {
 	return r, err
 }
 
-// step is something to do, and whether a proxy has to be told of it.
+// step is something to do, whether proxies have to be told of it, and which
+// clients can't be asked then, by how their names begin.
 type step struct {
 	what    string
 	changes bool
+	without string
 	do      func(context.Context) error
 }
 
@@ -104,12 +107,13 @@ func (a *asker) steps() ([]step, error) {
 		for _, to := range []struct {
 			what string
 			by   func(int32) int32
+			no   string
 		}{
-			{"two more pods of " + name + " in " + of, func(n int32) int32 { return n + 2 }},
-			{"no pod of " + name + " in " + of, func(int32) int32 { return 0 }},
-			{name + " in " + of + " as it was", func(n int32) int32 { return n }},
+			{"two more pods of " + name + " in " + of, func(n int32) int32 { return n + 2 }, ""},
+			{"no pod of " + name + " in " + of, func(int32) int32 { return 0 }, of + "/" + name},
+			{name + " in " + of + " as it was", func(n int32) int32 { return n }, ""},
 		} {
-			out = append(out, step{what: to.what, changes: true, do: func(ctx context.Context) error {
+			out = append(out, step{what: to.what, changes: true, without: to.no, do: func(ctx context.Context) error {
 				return a.scale(ctx, of, name, was, to.by)
 			}})
 		}
@@ -119,22 +123,22 @@ func (a *asker) steps() ([]step, error) {
 	secrets := a.clients[observer].CoreV1().Secrets(rootNamespace)
 	fault := lab.Fault{Kind: lab.KillComponent, Cluster: of, Component: "kube-apiserver"}
 	return append(out,
-		step{"the remote secret of " + of + " is deleted in " + observer, true, func(ctx context.Context) (err error) {
+		step{"the remote secret of " + of + " is deleted in " + observer, true, "", func(ctx context.Context) (err error) {
 			if kept, err = secrets.Get(ctx, mesh.RemoteSecret(of), metav1.GetOptions{}); err != nil {
 				return err
 			}
 			return secrets.Delete(ctx, kept.Name, metav1.DeleteOptions{})
 		}},
-		step{"it is back", true, func(ctx context.Context) error {
+		step{"it is back", true, "", func(ctx context.Context) error {
 			kept.ResourceVersion, kept.UID = "", ""
 			_, err := secrets.Create(ctx, kept, metav1.CreateOptions{})
 			return err
 		}},
-		step{"the API server of " + of + " is dead", false, func(ctx context.Context) error {
+		step{"the API server of " + of + " is dead", false, of + "/", func(ctx context.Context) error {
 			a.dead = of
 			return a.lab.Apply(ctx, []lab.Fault{fault})
 		}},
-		step{"it is back, too", false, func(ctx context.Context) error {
+		step{"it is back, too", false, "", func(ctx context.Context) error {
 			if err := a.lab.Apply(ctx, nil); err != nil {
 				return err
 			}
@@ -155,18 +159,23 @@ func (a *asker) walk(ctx context.Context, r *Record, events lab.Sink) (err error
 			err = errors.Join(err, a.lab.Apply(context.WithoutCancel(ctx), nil))
 		}
 	}()
-	var before map[string]View
+	var first, before map[string]View
 	for _, s := range steps {
 		err := events.Step("views: "+s.what, "", func() error {
 			if err := s.do(ctx); err != nil {
 				return err
 			}
-			seen, err := a.settle(ctx, before, s.changes)
+			seen, err := a.settle(ctx, func(now map[string]View) bool {
+				return (!s.changes || !reflect.DeepEqual(now, before)) && (first == nil || sameClients(first, now, s.without))
+			})
 			if err != nil {
 				return err
 			}
 			seen.What = s.what
 			before = seen.Views
+			if first == nil {
+				first = before
+			}
 			r.Steps = append(r.Steps, *seen)
 			return nil
 		})
@@ -177,9 +186,21 @@ func (a *asker) walk(ctx context.Context, r *Record, events lab.Sink) (err error
 	return nil
 }
 
-// settle waits until the views have changed, if they have to, and then been the
-// same for long enough.
-func (a *asker) settle(ctx context.Context, before map[string]View, changes bool) (*Step, error) {
+// sameClients tells whether all are there that were first, but for those that
+// can't be asked.
+func sameClients(first, now map[string]View, without string) bool {
+	for client := range first {
+		asked := without == "" || !strings.HasPrefix(client, without)
+		if (now[client] != nil) != asked {
+			return false
+		}
+	}
+	return true
+}
+
+// settle waits until the views are such that the step may be over, and have been
+// the same for long enough.
+func (a *asker) settle(ctx context.Context, over func(map[string]View) bool) (*Step, error) {
 	begun := time.Now()
 	out := &Step{}
 	since := begun
@@ -196,7 +217,7 @@ func (a *asker) settle(ctx context.Context, before map[string]View, changes bool
 			out.Views, since = views, now
 		}
 		out.Took = since.Sub(begun)
-		if err == nil && now.Sub(since) >= quiet && (!changes || !reflect.DeepEqual(views, before)) {
+		if err == nil && now.Sub(since) >= quiet && over(views) {
 			out.Settled = true
 			return out, nil
 		}

@@ -31,11 +31,11 @@ func viewOf(plan *sim.Plan, s *discovery.Snapshot, gateway bool) View {
 			p := &service.Ports[i]
 			if gateway {
 				name := fmt.Sprintf("SNI of %s.%s:%d", service.Name, service.Namespace, p.Number)
-				out[name] = Port{Endpoints: endpointsOf(plan, p.Endpoints)}
+				out[name] = Port{Endpoints: endpointsOf(plan, p.Endpoints, gateway)}
 				continue
 			}
 			out[fmt.Sprintf("%s.%s:%d", service.Name, service.Namespace, p.Number)] = Port{
-				Protocol: string(p.Protocol), Endpoints: endpointsOf(plan, p.Endpoints), Policy: policyOf(&p.Policy),
+				Protocol: string(p.Protocol), Endpoints: endpointsOf(plan, p.Endpoints, gateway), Policy: policyOf(&p.Policy),
 			}
 		}
 	}
@@ -49,11 +49,15 @@ type way struct {
 	tls     string
 }
 
-func endpointsOf(plan *sim.Plan, all []discovery.Endpoint) []string {
+// endpointsOf puts endpoints into words. TLS that is passed on is the client's.
+func endpointsOf(plan *sim.Plan, all []discovery.Endpoint, passed bool) []string {
 	count, weight, total := map[way]int{}, map[way]float64{}, 0.0
 	for _, e := range all {
 		w := way{cluster: clusterOf(plan, e.Address.Addr()), gateway: e.Address.Port() == gatewayPort, tls: "plain"}
-		if e.MTLS {
+		switch {
+		case passed:
+			w.tls = "TLS passed on"
+		case e.MTLS:
 			names := slices.Clone(e.Identities)
 			slices.Sort(names)
 			w.tls = "mutual TLS of " + strings.Join(slices.Compact(names), ", ")
