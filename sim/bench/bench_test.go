@@ -158,3 +158,25 @@ func TestTargets(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// What holds for an idle machine is not held against the engine on a busy one.
+func TestBusy(t *testing.T) {
+	for name, tc := range map[string]struct {
+		load, stolen, tail float64
+		want               Target
+	}{
+		"idle":              {load: 0.4, tail: 300, want: Target{Got: 300}},
+		"idle, and reached": {load: 0.4, tail: 150, want: Target{Got: 150, Reached: true}},
+		"loaded":            {load: 3.2, tail: 300, want: Target{Got: 300, Unjudged: "load 3.2 before"}},
+		"stolen from":       {load: 0.4, stolen: 20, tail: 300, want: Target{Got: 300, Unjudged: "20 ms stolen"}},
+	} {
+		var s samples
+		s.add("delay/1ms/p99", "", tunName, tc.tail)
+		s.add("delay/1ms/stolen", "", tunName, tc.stolen)
+		got := targets(&Result{Machine: Machine{Cores: 2, LoadStart: [3]float64{tc.load}}, Metrics: s.metrics()})
+		tc.want.What, tc.want.Want = "delay error, worst p99 (idle machine), µs", "≤ 200"
+		if d := cmp.Diff([]Target{tc.want}, got); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}

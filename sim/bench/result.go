@@ -112,6 +112,9 @@ type Target struct {
 	Want    string  `json:"want"`
 	Got     float64 `json:"got"`
 	Reached bool    `json:"reached"`
+	// Unjudged is why a goal that was not reached is no fault of the engine: it
+	// holds for an idle machine, and this one was not.
+	Unjudged string `json:"unjudged,omitempty"`
 }
 
 // Metric finds a line by its ID; nil if nothing was measured.

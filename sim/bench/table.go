@@ -102,11 +102,15 @@ func (r *Result) Text(w io.Writer) error {
 	if len(r.Targets) > 0 {
 		fmt.Fprintf(&b, "\nGoals of the engine\n")
 		for _, t := range r.Targets {
-			mark := "ok  "
-			if !t.Reached {
+			mark, why := "ok  ", ""
+			switch {
+			case t.Reached:
+			case t.Unjudged != "":
+				mark, why = "busy", "\n       ("+t.Unjudged+")"
+			default:
 				mark = "MISS"
 			}
-			fmt.Fprintf(&b, "  %s %-46s want %-9s got %s\n", mark, t.What, t.Want, short(t.Got))
+			fmt.Fprintf(&b, "  %s %-46s want %-9s got %s%s\n", mark, t.What, t.Want, short(t.Got), why)
 		}
 	}
 	_, err := io.WriteString(w, b.String())
