@@ -61,27 +61,15 @@ func policiesText(w io.Writer, p *agreement.Result) error {
 	for _, k := range slices.Sorted(maps.Keys(p.Kinds)) {
 		fmt.Fprintf(t, "  %s\t%d\n", k, p.Kinds[k])
 	}
-	differ := map[string]int{}
-	for _, d := range p.Differences {
-		differ[d.What]++
+	differences := make([]difference, len(p.Differences))
+	for i, d := range p.Differences {
+		differences[i] = difference{fmt.Sprintf("%s (%s), %s", d.Case, d.Kind, d.Step), d.What, d.A, d.B}
 	}
-	fmt.Fprintf(t, "COMPARED\ttimes\tdiffer\n")
-	for _, what := range slices.Sorted(maps.Keys(p.Asked)) {
-		fmt.Fprintf(t, "  %s\t%d\t%d\n", what, p.Asked[what], differ[what])
-	}
+	comparedText(t, p.Asked, differences)
 	if p.BehindA+p.BehindB > 0 {
 		fmt.Fprintf(t, "  generation seen by the scheduler is behind\t%s %d\t%s %d\n", p.A, p.BehindA, p.B, p.BehindB)
 	}
-	if len(p.Differences) > 0 {
-		fmt.Fprintf(t, "DIFFERENCES\t%s\t%s\n", p.A, p.B)
-	}
-	for i, d := range p.Differences {
-		if i == differencesShown {
-			fmt.Fprintf(t, "  and %d more\n", len(p.Differences)-i)
-			break
-		}
-		fmt.Fprintf(t, "  %s (%s), %s: %s\t%s\t%s\n", d.Case, d.Kind, d.Step, d.What, oneLine(d.A), oneLine(d.B))
-	}
+	differencesText(t, p.A, p.B, differences)
 	if len(p.Events) > 0 {
 		fmt.Fprintf(t, "EVENTS, in how many cases\tboth\tonly %s\tonly %s\n", p.A, p.B)
 	}
@@ -98,23 +86,40 @@ func viewsText(w io.Writer, v *views.Result) error {
 	for _, s := range v.Took {
 		fmt.Fprintf(t, "  %s\t%s\t%s\n", s.Step, s.A, s.B)
 	}
-	differ := map[string]int{}
-	for _, d := range v.Differences {
-		differ[d.What]++
-	}
-	fmt.Fprintf(t, "COMPARED\ttimes\tdiffer\n")
-	for _, what := range slices.Sorted(maps.Keys(v.Asked)) {
-		fmt.Fprintf(t, "  %s\t%d\t%d\n", what, v.Asked[what], differ[what])
-	}
-	if len(v.Differences) > 0 {
-		fmt.Fprintf(t, "DIFFERENCES\t%s\t%s\n", v.A, v.B)
-	}
+	differences := make([]difference, len(v.Differences))
 	for i, d := range v.Differences {
+		differences[i] = difference{fmt.Sprintf("%s: %s of %s", d.Step, d.Client, d.Port), d.What, d.A, d.B}
+	}
+	comparedText(t, v.Asked, differences)
+	differencesText(t, v.A, v.B, differences)
+	return t.Flush()
+}
+
+// difference is where two engines answered otherwise.
+type difference struct{ where, what, a, b string }
+
+// comparedText tells how often each thing was compared, and how often it differs.
+func comparedText(w io.Writer, asked map[string]int, differences []difference) {
+	differ := map[string]int{}
+	for _, d := range differences {
+		differ[d.what]++
+	}
+	fmt.Fprintf(w, "COMPARED\ttimes\tdiffer\n")
+	for _, what := range slices.Sorted(maps.Keys(asked)) {
+		fmt.Fprintf(w, "  %s\t%d\t%d\n", what, asked[what], differ[what])
+	}
+}
+
+// differencesText lists the first differences.
+func differencesText(w io.Writer, a, b string, differences []difference) {
+	if len(differences) > 0 {
+		fmt.Fprintf(w, "DIFFERENCES\t%s\t%s\n", a, b)
+	}
+	for i, d := range differences {
 		if i == differencesShown {
-			fmt.Fprintf(t, "  and %d more\n", len(v.Differences)-i)
+			fmt.Fprintf(w, "  and %d more\n", len(differences)-i)
 			break
 		}
-		fmt.Fprintf(t, "  %s: %s of %s: %s\t%s\t%s\n", d.Step, d.Client, d.Port, d.What, oneLine(d.A), oneLine(d.B))
+		fmt.Fprintf(w, "  %s: %s\t%s\t%s\n", d.where, d.what, oneLine(d.a), oneLine(d.b))
 	}
-	return t.Flush()
 }

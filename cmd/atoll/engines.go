@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -37,10 +38,7 @@ func (a *app) place(ctx context.Context, b backend, tf *testFlags, result *suite
 	if record == nil {
 		return err
 	}
-	if werr := os.MkdirAll(tf.reports, 0o755); werr != nil {
-		return errors.Join(err, werr)
-	}
-	return errors.Join(err, record.Write(filepath.Join(tf.reports, policiesName)))
+	return errors.Join(err, keepRecord(tf.reports, policiesName, record))
 }
 
 // view takes a lab's mesh through failures and keeps what proxies were told.
@@ -49,10 +47,33 @@ func (a *app) view(ctx context.Context, b backend, tf *testFlags, result *suites
 	if record == nil {
 		return err
 	}
-	if werr := os.MkdirAll(tf.reports, 0o755); werr != nil {
-		return errors.Join(err, werr)
+	return errors.Join(err, keepRecord(tf.reports, viewsName, record))
+}
+
+// keepRecord writes what an engine answered, as JSON.
+func keepRecord(dir, name string, record any) error {
+	text, err := json.MarshalIndent(record, "", " ")
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, record.Write(filepath.Join(tf.reports, viewsName)))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name), append(text, '\n'), 0o644)
+}
+
+// readRecord reads what keepRecord wrote.
+func readRecord[T any](dir, name string) (*T, error) {
+	file := filepath.Join(dir, name)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	record := new(T)
+	if err := json.Unmarshal(text, record); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return record, nil
 }
 
 // engineFlags say which engines are compared, and on what.
@@ -147,14 +168,14 @@ func (a *app) compareEngines(ctx context.Context, args []string, ef *engineFlags
 		}
 		a.line(fmt.Sprintf("[%d/%d] engine %s: %s in %s", i+1, len(cells), c.Provider, c.Tell(), c.Elapsed.Round(time.Second)))
 		if part == partMesh {
-			record, err := views.Read(filepath.Join(at, viewsName))
+			record, err := readRecord[views.Record](at, viewsName)
 			if err != nil {
 				return invalidError(fmt.Errorf("engine %s: %s", c.Provider, c.Reason))
 			}
 			told = append(told, record)
 			continue
 		}
-		record, err := agreement.Read(filepath.Join(at, policiesName))
+		record, err := readRecord[agreement.Record](at, policiesName)
 		if err != nil {
 			return invalidError(fmt.Errorf("engine %s: %s", c.Provider, c.Reason))
 		}

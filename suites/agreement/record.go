@@ -1,10 +1,8 @@
 package agreement
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -101,26 +99,4 @@ type Cluster struct {
 	Ready  string        `json:"ready"` // "Unknown ClusterStatusUnknown"
 	Taints []string      `json:"taints"`
 	After  time.Duration `json:"after"`
-}
-
-// Write writes a record as JSON.
-func (r *Record) Write(file string) error {
-	text, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
-}
-
-// Read reads what Write wrote.
-func Read(file string) (*Record, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	r := &Record{}
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return r, nil
 }

@@ -1,11 +1,6 @@
 package views
 
-import (
-	"encoding/json"
-	"fmt"
-	"os"
-	"time"
-)
+import "time"
 
 // Record is what one engine told its proxies.
 type Record struct {
@@ -35,26 +30,4 @@ type Port struct {
 	Protocol  string   `json:"protocol"`
 	Endpoints []string `json:"endpoints"` // "eu: 3 pods, 60.0 %, mutual TLS of spiffe://…"
 	Policy    string   `json:"policy"`
-}
-
-// Write writes a record as JSON.
-func (r *Record) Write(file string) error {
-	text, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(text, '\n'), 0o644)
-}
-
-// Read reads what Write wrote.
-func Read(file string) (*Record, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	r := &Record{}
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return r, nil
 }
