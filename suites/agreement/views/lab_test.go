@@ -3,6 +3,7 @@ package views_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,39 +13,34 @@ import (
 	"github.com/atoll-dev/atoll/topologies"
 )
 
-const networks = `apiVersion: atoll.dev/v1alpha1
-kind: Topology
-metadata: {name: views}
-spec:
-  timers: short
-  clusters:
-  - {name: eu, region: eu, network: net-eu}
-  - {name: us, region: us, network: net-us}
-  wan:
-    links: [{between: [eu, us], rtt: 40ms}]
-  stack:
-    mesh: {api: istio, engine: %s, on: [eu, us]}
-  workloads:
-  - {name: hello, via: direct, on: [eu, us]}
-  - {name: sleep, via: direct, on: [eu, us]}
-`
+// layouts are the meshes that both engines are asked about.
+var layouts = []struct{ name, networks, mesh string }{
+	{"two networks", "net-eu net-us", "on: [eu, us]"},
+	{"one network", "net net", "layout: flat, on: [eu, us]"},
+	{"primary and remote", "net-eu net-us", "layout: primary-remote, primary: eu, on: [eu, us]"},
+	{"three clusters, a gateway into the mesh", "net-eu net-us net-eu", "ingress: [eu], on: [eu, us, ap]"},
+}
 
-const flat = `apiVersion: atoll.dev/v1alpha1
-kind: Topology
-metadata: {name: views}
-spec:
-  timers: short
-  clusters:
-  - {name: eu, region: eu}
-  - {name: us, region: us}
-  wan:
-    links: [{between: [eu, us], rtt: 40ms}]
-  stack:
-    mesh: {api: istio, engine: %s, layout: flat, on: [eu, us]}
-  workloads:
-  - {name: hello, via: direct, on: [eu, us]}
-  - {name: sleep, via: direct, on: [eu, us]}
-`
+// topology is a mesh of clusters named eu, us and ap, each 40 ms from the others.
+func topology(engine topologies.Engine, networks, mesh string) string {
+	names := []string{"eu", "us", "ap"}[:len(strings.Fields(networks))]
+	var b strings.Builder
+	b.WriteString("apiVersion: atoll.dev/v1alpha1\nkind: Topology\nmetadata: {name: views}\nspec:\n  timers: short\n  clusters:\n")
+	for i, network := range strings.Fields(networks) {
+		fmt.Fprintf(&b, "  - {name: %[1]s, region: %[1]s, network: %[2]s}\n", names[i], network)
+	}
+	b.WriteString("  wan:\n    links:\n")
+	for i, from := range names {
+		for _, to := range names[i+1:] {
+			fmt.Fprintf(&b, "    - {between: [%s, %s], rtt: 40ms}\n", from, to)
+		}
+	}
+	fmt.Fprintf(&b, "  stack:\n    mesh: {api: istio, engine: %s, %s}\n  workloads:\n", engine, mesh)
+	for _, workload := range []string{"hello", "sleep"} {
+		fmt.Fprintf(&b, "  - {name: %s, via: direct, on: [%s]}\n", workload, strings.Join(names, ", "))
+	}
+	return b.String()
+}
 
 // The built-in mesh and a real Istio tell the same proxies the same, where
 // docs/fidelity.md does not say otherwise.
@@ -57,12 +53,12 @@ func TestEnginesAgree(t *testing.T) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	for name, topology := range map[string]string{"two networks": networks, "one network": flat} {
-		t.Run(name, func(t *testing.T) {
+	for _, layout := range layouts {
+		t.Run(layout.name, func(t *testing.T) {
 			var records []*views.Record
 			for _, engine := range []topologies.Engine{topologies.EngineBuiltin, topologies.EngineBinaries} {
 				t.Run(string(engine), func(t *testing.T) {
-					ctx, b := embeddedtest.Up(t, fmt.Sprintf(topology, engine), 8*time.Minute)
+					ctx, b := embeddedtest.Up(t, topology(engine, layout.networks, layout.mesh), 8*time.Minute)
 					r, err := views.Ask(ctx, b, views.Options{Engine: string(engine), Events: embeddedtest.Log(t)})
 					if err != nil {
 						t.Fatal(err)
