@@ -13,9 +13,15 @@ type Candidate struct {
 	Free int
 	// Has is how many it was given by the last decision.
 	Has int
-	// Placed tells that the last decision names it, be it with no replica.
-	Placed bool
+	// Placed is its place in the list of the last decision, from 1, be it with no
+	// replica; 0 if that does not name it.
+	Placed int
+	// Region is where it is.
+	Region string
 }
+
+// room is for how many replicas it has room, with those that it has.
+func (c *Candidate) room() int { return c.Free + c.Has }
 
 // Share is what a cluster gets.
 type Share struct {
@@ -37,12 +43,12 @@ func (e *ShortError) Error() string {
 // those with most room, what they have included, then by name.
 func Order(candidates []Candidate) {
 	slices.SortFunc(candidates, func(a, b Candidate) int {
-		return cmp.Or(last(a.Placed, b.Placed), cmp.Compare(b.Free+b.Has, a.Free+a.Has), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(first(a.Placed > 0, b.Placed > 0), cmp.Compare(b.room(), a.room()), cmp.Compare(a.Name, b.Name))
 	})
 }
 
-// last orders a flag's true before its false.
-func last(a, b bool) int {
+// first orders a flag's true before its false.
+func first(a, b bool) int {
 	switch {
 	case a == b:
 		return 0
@@ -57,7 +63,8 @@ const Anything = -1
 
 // Select chooses at least minGroups and at most maxGroups candidates in the
 // order of [Order]. Where they have no room for need replicas together, the
-// last of them make way for those with most room among the rest.
+// last of them make way, each in its place, for those with most room among the
+// rest.
 func Select(candidates []Candidate, minGroups, maxGroups, need int) ([]Candidate, error) {
 	if len(candidates) < minGroups {
 		return nil, fmt.Errorf("the number of feasible clusters is less than spreadConstraint.MinGroups")
@@ -70,10 +77,10 @@ func Select(candidates []Candidate, minGroups, maxGroups, need int) ([]Candidate
 		return chosen, nil
 	}
 	for i := n - 1; i >= 0 && room(chosen) < need; i-- {
-		best, most := -1, chosen[i].Free+chosen[i].Has
+		best, most := -1, chosen[i].room()
 		for j, c := range rest {
-			if c.Free+c.Has > most {
-				best, most = j, c.Free+c.Has
+			if c.room() > most {
+				best, most = j, c.room()
 			}
 		}
 		if best >= 0 {
@@ -88,7 +95,7 @@ func Select(candidates []Candidate, minGroups, maxGroups, need int) ([]Candidate
 
 func room(candidates []Candidate) (sum int) {
 	for _, c := range candidates {
-		sum += c.Free + c.Has
+		sum += c.room()
 	}
 	return sum
 }
@@ -106,26 +113,27 @@ type Dynamic struct {
 	Descending bool
 }
 
-// Divide divides replicas over candidates, in the order in which a binding
-// lists them; clusters without any are left out. Its error is a *ShortError.
+// Divide divides replicas over candidates, of which the first are preferred
+// where there is equal room; clusters without any are left out. Its error is a
+// *ShortError.
 func (d Dynamic) Divide(replicas int, candidates []Candidate) ([]Share, error) {
-	ordered := slices.Clone(candidates)
-	Order(ordered)
+	// What is there is taken as the last decision lists it.
+	had := slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool { return c.Placed == 0 })
+	slices.SortFunc(had, func(a, b Candidate) int { return cmp.Compare(a.Placed, b.Placed) })
 	assigned := 0
 	for _, c := range candidates {
 		assigned += c.Has
 	}
 	switch {
 	case d.Fresh:
-		return d.share("do fresh scale", replicas, weigh(ordered, func(c Candidate) int { return c.Free + c.Has }), nil)
+		return d.share("do fresh scale", replicas, weigh(candidates, func(c Candidate) int { return c.room() }), nil)
 	case assigned > replicas:
-		// In proportion to what each has; the order is the binding's.
-		had := slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool { return !c.Placed })
+		// In proportion to what each has.
 		return d.share("scale down", replicas, weigh(had, func(c Candidate) int { return c.Has }), nil)
 	case assigned < replicas:
-		return d.share("scale up", replicas-assigned, weigh(ordered, func(c Candidate) int { return c.Free }), kept(candidates))
+		return d.share("scale up", replicas-assigned, weigh(candidates, func(c Candidate) int { return c.Free }), kept(had))
 	}
-	return kept(candidates), nil
+	return kept(had), nil
 }
 
 // kept is what candidates have.
@@ -150,12 +158,14 @@ func weigh(candidates []Candidate, weight func(Candidate) int) []Share {
 
 // share divides more replicas by weight and adds them to what there is.
 func (d Dynamic) share(doing string, more int, weights, had []Share) ([]Share, error) {
-	total := 0
+	// 32 bits, as in Karmada. They are too few where nothing is estimated: what
+	// has no replicas, and is divided anew, may be refused for want of room.
+	var total int32
 	for _, w := range weights {
-		total += w.Replicas
+		total += int32(w.Replicas)
 	}
-	if total < more {
-		return nil, &ShortError{doing, total}
+	if int(total) < more {
+		return nil, &ShortError{doing, int(total)}
 	}
 	has := map[string]int{}
 	for _, h := range had {
@@ -163,7 +173,7 @@ func (d Dynamic) share(doing string, more int, weights, had []Share) ([]Share, e
 	}
 	if d.Aggregated {
 		// Clusters that have some first; no more than are needed.
-		slices.SortStableFunc(weights, func(a, b Share) int { return last(has[a.Name] > 0, has[b.Name] > 0) })
+		slices.SortStableFunc(weights, func(a, b Share) int { return first(has[a.Name] > 0, has[b.Name] > 0) })
 		sum := 0
 		for i, w := range weights {
 			if sum += w.Replicas; sum >= more {

@@ -9,15 +9,17 @@ import (
 	"pgregory.net/rapid"
 )
 
-// candidates reads "ap 40/3": 40 free, 3 there; "ap 40" has none.
+// candidates reads "ap 40/3": 40 free, 3 there; "ap 40" has none. After "@" is
+// the region. The last decision listed them in this order.
 func candidates(t *testing.T, text string) []Candidate {
 	t.Helper()
 	var out []Candidate
 	for part := range strings.SplitSeq(text, ",") {
 		var c Candidate
-		if _, err := fmt.Sscanf(strings.TrimSpace(part), "%s %d/%d", &c.Name, &c.Free, &c.Has); err == nil {
-			c.Placed = true
-		} else if _, err := fmt.Sscanf(strings.TrimSpace(part), "%s %d", &c.Name, &c.Free); err != nil {
+		part, c.Region, _ = strings.Cut(strings.TrimSpace(part), "@")
+		if _, err := fmt.Sscanf(part, "%s %d/%d", &c.Name, &c.Free, &c.Has); err == nil {
+			c.Placed = len(out) + 1
+		} else if _, err := fmt.Sscanf(part, "%s %d", &c.Name, &c.Free); err != nil {
 			t.Fatalf("%q: %v", part, err)
 		}
 		out = append(out, c)
@@ -68,7 +70,9 @@ func TestDynamic(t *testing.T) {
 		{"together, too much", together, 25, "ap 8, eu 4, us 12", "!failed to scale up: Clusters available replicas 24 are not enough to schedule."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := c.how.Divide(c.replicas, candidates(t, c.candidates))
+			all := candidates(t, c.candidates)
+			Order(all)
+			got, err := c.how.Divide(c.replicas, all)
 			if want, fails := strings.CutPrefix(c.want, "!"); fails {
 				if err == nil || err.Error() != want {
 					t.Errorf("got %v, want %q", err, want)
@@ -125,7 +129,9 @@ func TestDynamicLaws(t *testing.T) {
 		free, has := 0, 0
 		for i := range n {
 			c := Candidate{Name: string(rune('a' + i)), Free: rapid.IntRange(0, 20).Draw(t, "free"), Has: rapid.IntRange(0, 10).Draw(t, "has")}
-			c.Placed = c.Has > 0
+			if c.Has > 0 {
+				c.Placed = i + 1
+			}
 			free, has = free+c.Free, has+c.Has
 			all = append(all, c)
 		}

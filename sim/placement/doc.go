@@ -8,6 +8,6 @@
 // then by name, in an order that hangs on the template's UID.
 //
 // Where clusters' free capacity counts, it is given: how many replicas each has
-// room for. [Dynamic] divides by it, [Select] chooses the clusters that spread
-// constraints admit.
+// room for. [Dynamic] divides by it, [Select] and [Regions] choose the clusters
+// that spread constraints admit.
 package placement
