@@ -25,7 +25,7 @@ func TestCasesAreSeeded(t *testing.T) {
 // every one does something after its beginning.
 func TestCasesCover(t *testing.T) {
 	kinds, orders, live, none := map[string]int{}, map[bool]int{}, 0, 0
-	names := map[string]bool{}
+	names, spreads, regions := map[string]bool{}, 0, 0
 	for _, c := range Cases(1, 200, three) {
 		kinds[c.Kind]++
 		orders[c.Descending]++
@@ -43,6 +43,9 @@ func TestCasesCover(t *testing.T) {
 			if s.Replicas == 0 {
 				none++
 			}
+			if n := len(s.Placement.SpreadConstraints); n > 0 {
+				spreads, regions = spreads+1, regions+n-1
+			}
 			if i > 0 && s.What == "" {
 				t.Errorf("%s: step %d does nothing", c.Name, i)
 			}
@@ -52,6 +55,9 @@ func TestCasesCover(t *testing.T) {
 		if kinds[s.kind] == 0 {
 			t.Errorf("no case of %s", s.kind)
 		}
+	}
+	if regions == 0 || regions == spreads {
+		t.Errorf("of %d spread, %d over regions", spreads, regions)
 	}
 	if orders[true] == 0 || orders[false] == 0 || live == 0 || none == 0 {
 		t.Errorf("orders %v, %d live, %d at zero", orders, live, none)

@@ -28,7 +28,9 @@ type Case struct {
 
 // ByRoom tells that the case hangs on how much room the members have. It is
 // asked while nothing runs that takes any.
-func (c *Case) ByRoom() bool { return c.Kind == Spread || c.Kind == ByFree || c.Kind == Together }
+func (c *Case) ByRoom() bool {
+	return c.Kind == Spread || c.Kind == Regional || c.Kind == ByFree || c.Kind == Together
+}
 
 // Step is what a case is after it.
 type Step struct {
@@ -55,6 +57,7 @@ const (
 	Even       = "divided, no weights"
 	Duplicated = "duplicated"
 	Spread     = "spread over clusters"
+	Regional   = "spread over regions"
 	ByFree     = "dynamic weights"
 	Together   = "aggregated"
 	Ordered    = "several affinities"
@@ -65,7 +68,7 @@ const (
 var share = []struct {
 	kind string
 	of   int
-}{{Weights, 36}, {ByLabel, 10}, {Even, 6}, {Duplicated, 8}, {Spread, 8}, {ByFree, 10}, {Together, 10}, {Ordered, 8}, {Nowhere, 4}}
+}{{Weights, 30}, {ByLabel, 10}, {Even, 6}, {Duplicated, 8}, {Spread, 8}, {Regional, 6}, {ByFree, 10}, {Together, 10}, {Ordered, 8}, {Nowhere, 4}}
 
 // little is asked for where room does not matter; sizes are from what a node
 // takes many of to what it takes two of, by Karmada's own resource models.
@@ -141,7 +144,7 @@ func (g *generator) change(kind string, now Step) Step {
 			next.What, next.Reschedule = "decide anew", true
 			return next
 		}
-	case Spread, Ordered:
+	case Spread, Regional, Ordered:
 		how = g.IntN(3)
 	}
 	if how != 2 {
@@ -184,10 +187,17 @@ func (g *generator) placement(kind string) policyv1alpha1.Placement {
 			divided.ReplicaDivisionPreference, divided.WeightPreference = policyv1alpha1.Aggregated, nil
 		}
 		if g.IntN(3) == 0 {
-			p.SpreadConstraints = g.spread()
+			p.SpreadConstraints = g.spread(g.IntN(2) == 0)
 		}
+	case Regional:
+		if g.IntN(2) == 0 {
+			p = g.placement([]string{ByFree, Together}[g.IntN(2)])
+			p.SpreadConstraints = g.spread(true)
+			return p
+		}
+		fallthrough
 	case Spread:
-		p.SpreadConstraints = g.spread()
+		p.SpreadConstraints = g.spread(kind == Regional)
 		fallthrough
 	case Duplicated:
 		p.ReplicaScheduling = &policyv1alpha1.ReplicaSchedulingStrategy{ReplicaSchedulingType: policyv1alpha1.Duplicated}
@@ -209,10 +219,22 @@ func (g *generator) placement(kind string) policyv1alpha1.Placement {
 	return p
 }
 
-// spread bounds the number of clusters.
-func (g *generator) spread() []policyv1alpha1.SpreadConstraint {
-	most := 1 + g.IntN(len(g.members))
-	return []policyv1alpha1.SpreadConstraint{{SpreadByField: "cluster", MinGroups: 1 + g.IntN(most), MaxGroups: most}}
+// spread bounds the number of clusters, and that of regions too if they count.
+func (g *generator) spread(regions bool) []policyv1alpha1.SpreadConstraint {
+	out := []policyv1alpha1.SpreadConstraint{g.bounds(policyv1alpha1.SpreadByCluster, len(g.members))}
+	if !regions {
+		return out
+	}
+	there := map[string]bool{}
+	for _, m := range g.members {
+		there[m.Region] = true
+	}
+	return append(out, g.bounds(policyv1alpha1.SpreadByRegion, len(there)))
+}
+
+func (g *generator) bounds(field string, groups int) policyv1alpha1.SpreadConstraint {
+	most := 1 + g.IntN(groups)
+	return policyv1alpha1.SpreadConstraint{SpreadByField: field, MinGroups: 1 + g.IntN(most), MaxGroups: most}
 }
 
 // affinity selects some of the members, in one of the ways there are.
