@@ -247,11 +247,12 @@ func (p *policyPlacement) weights(clusters []string) (weights map[string]int64, 
 		return nil, false
 	}
 	s := p.ReplicaScheduling
-	if s == nil || s.Type == "" || s.Type == "Duplicated" {
+	if s == nil || s.Type == "Duplicated" {
 		return placement.Weights(clusters, nil), true
 	}
-	if s.Division != "Weighted" {
-		return nil, false // Aggregated hangs on what is free
+	// What is left out the hub makes Divided and Weighted.
+	if s.Division == "Aggregated" {
+		return nil, false // that hangs on what is free
 	}
 	var rules []placement.Rule
 	if s.WeightPreference != nil {

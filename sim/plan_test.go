@@ -127,6 +127,11 @@ items:
       replicaDivisionPreference: Weighted
       weightPreference: {staticWeightList: [{targetCluster: {clusterNames: [eu, ap]}, weight: 3}, {targetCluster: {clusterNames: [us]}, weight: 1}]}`,
 			map[string]float64{"eu": 0.75, "us": 0.25}, []map[string]int{{"eu": 4}}},
+		"static weights, the rest left out": {`
+  placement:
+    clusterAffinity: {clusterNames: [eu, us]}
+    replicaScheduling: {weightPreference: {staticWeightList: [{targetCluster: {clusterNames: [eu]}, weight: 3}, {targetCluster: {clusterNames: [us]}, weight: 1}]}}`,
+			map[string]float64{"eu": 0.75, "us": 0.25}, []map[string]int{{"eu": 4}}},
 		"duplicated": {`
   placement: {clusterAffinity: {clusterNames: [eu, us]}}`,
 			map[string]float64{"eu": 0.5, "us": 0.5}, []map[string]int{{"eu": 4}}},
