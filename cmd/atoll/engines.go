@@ -62,6 +62,15 @@ func keepRecord(dir, name string, record any) error {
 	return os.WriteFile(filepath.Join(dir, name), append(text, '\n'), 0o644)
 }
 
+// noRecord says why there is nothing to compare of an engine: what became of its
+// run, or else of the file.
+func noRecord(c *reports.Cell, err error) error {
+	if c.Reason != "" {
+		return fmt.Errorf("engine %s: %s", c.Provider, c.Reason)
+	}
+	return fmt.Errorf("engine %s: %w", c.Provider, err)
+}
+
 // readRecord reads what keepRecord wrote.
 func readRecord[T any](dir, name string) (*T, error) {
 	file := filepath.Join(dir, name)
@@ -170,14 +179,14 @@ func (a *app) compareEngines(ctx context.Context, args []string, ef *engineFlags
 		if part == partMesh {
 			record, err := readRecord[views.Record](at, viewsName)
 			if err != nil {
-				return invalidError(fmt.Errorf("engine %s: %s", c.Provider, c.Reason))
+				return invalidError(noRecord(c, err))
 			}
 			told = append(told, record)
 			continue
 		}
 		record, err := readRecord[agreement.Record](at, policiesName)
 		if err != nil {
-			return invalidError(fmt.Errorf("engine %s: %s", c.Provider, c.Reason))
+			return invalidError(noRecord(c, err))
 		}
 		placed = append(placed, record)
 	}

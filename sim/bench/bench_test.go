@@ -163,16 +163,21 @@ func TestTargets(t *testing.T) {
 func TestBusy(t *testing.T) {
 	for name, tc := range map[string]struct {
 		load, stolen, tail float64
+		elsewhere          float64 // stolen at another delay, whose tail is short
 		want               Target
 	}{
 		"idle":              {load: 0.4, tail: 300, want: Target{Got: 300}},
 		"idle, and reached": {load: 0.4, tail: 150, want: Target{Got: 150, Reached: true}},
 		"loaded":            {load: 3.2, tail: 300, want: Target{Got: 300, Unjudged: "load 3.2 before"}},
+		"loaded by as much": {load: 2, tail: 300, want: Target{Got: 300, Unjudged: "load 2.0 before"}},
 		"stolen from":       {load: 0.4, stolen: 20, tail: 300, want: Target{Got: 300, Unjudged: "20 ms stolen"}},
+		"stolen elsewhere":  {load: 0.4, elsewhere: 20, tail: 300, want: Target{Got: 300}},
 	} {
 		var s samples
 		s.add("delay/1ms/p99", "", tunName, tc.tail)
 		s.add("delay/1ms/stolen", "", tunName, tc.stolen)
+		s.add("delay/10ms/p99", "", tunName, 100)
+		s.add("delay/10ms/stolen", "", tunName, tc.elsewhere)
 		got := targets(&Result{Machine: Machine{Cores: 2, LoadStart: [3]float64{tc.load}}, Metrics: s.metrics()})
 		tc.want.What, tc.want.Want = "delay error, worst p99 (idle machine), µs", "≤ 200"
 		if d := cmp.Diff([]Target{tc.want}, got); d != "" {

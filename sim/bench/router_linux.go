@@ -109,7 +109,9 @@ func (r *Router) Links(links int, times *LinkTimes) error {
 		return fmt.Errorf("%d links are in force, not %d", got, links)
 	}
 	err := r.router.Apply(context.Background(), pair(0))
-	tun.Trim() // what ten thousand links took is no part of the next measurement
+	// What ten thousand links took, pages of the program included, is no part of
+	// the next round's measurements.
+	tun.Trim()
 	return err
 }
 

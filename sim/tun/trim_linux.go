@@ -18,10 +18,13 @@ const gcPercent = 25
 // now on be a router and little else: the garbage of its start, and those pages
 // of the program itself that only its start has read, some 35 MiB where the
 // program is atoll. What is needed after all comes back from the page cache.
-// Without effect where the kernel does not permit it.
+// From then on garbage is collected early, unless GOGC says when. A kernel that
+// does not permit the rest is no error.
 func Trim() {
 	// No packet makes garbage, so what there is may as well be collected early.
-	debug.SetGCPercent(gcPercent)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	debug.FreeOSMemory()
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
