@@ -78,13 +78,15 @@ func Ask(ctx context.Context, b lab.Backend, o Options) (*Record, error) {
 	return r, err
 }
 
-// step is something to do, whether proxies have to be told of it, and which
-// clients can't be asked then, by how their names begin.
+// step is something to do, whether proxies have to be told of it, which clients
+// can't be asked then, by how their names begin, and whether all has to be as
+// it was at first.
 type step struct {
 	what    string
 	changes bool
 	without string
 	do      func(context.Context) error
+	mends   bool
 }
 
 // steps are what a plan's mesh is taken through, always back to where it was:
@@ -123,22 +125,22 @@ func (a *asker) steps() ([]step, error) {
 	secrets := a.clients[observer].CoreV1().Secrets(rootNamespace)
 	fault := lab.Fault{Kind: lab.KillComponent, Cluster: of, Component: "kube-apiserver"}
 	return append(out,
-		step{"the remote secret of " + of + " is deleted in " + observer, true, "", func(ctx context.Context) (err error) {
+		step{what: "the remote secret of " + of + " is deleted in " + observer, changes: true, do: func(ctx context.Context) (err error) {
 			if kept, err = secrets.Get(ctx, mesh.RemoteSecret(of), metav1.GetOptions{}); err != nil {
 				return err
 			}
 			return secrets.Delete(ctx, kept.Name, metav1.DeleteOptions{})
 		}},
-		step{"it is back", true, "", func(ctx context.Context) error {
+		step{what: "it is back", changes: true, do: func(ctx context.Context) error {
 			kept.ResourceVersion, kept.UID = "", ""
 			_, err := secrets.Create(ctx, kept, metav1.CreateOptions{})
 			return err
 		}},
-		step{"the API server of " + of + " is dead", false, of + "/", func(ctx context.Context) error {
+		step{what: "the API server of " + of + " is dead", without: of + "/", do: func(ctx context.Context) error {
 			a.dead = of
 			return a.lab.Apply(ctx, []lab.Fault{fault})
 		}},
-		step{"it is back, too", false, "", func(ctx context.Context) error {
+		step{what: "it is back, too", mends: true, do: func(ctx context.Context) error {
 			if err := a.lab.Apply(ctx, nil); err != nil {
 				return err
 			}
@@ -166,7 +168,8 @@ func (a *asker) walk(ctx context.Context, r *Record, events lab.Sink) (err error
 				return err
 			}
 			seen, err := a.settle(ctx, func(now map[string]View) bool {
-				return (!s.changes || !reflect.DeepEqual(now, before)) && (first == nil || sameClients(first, now, s.without))
+				return (!s.changes || !reflect.DeepEqual(now, before)) && (first == nil || sameClients(first, now, s.without)) &&
+					(!s.mends || reflect.DeepEqual(now, first))
 			})
 			if err != nil {
 				return err
