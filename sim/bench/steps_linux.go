@@ -19,9 +19,6 @@ type step struct {
 
 type report func(id, unit string, v float64)
 
-// The one-way delays whose error is measured.
-var oneWays = []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond, 150 * time.Millisecond}
-
 const (
 	probeInterval = time.Millisecond
 	smallPacket   = 64 // bytes, IP header included

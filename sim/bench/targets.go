@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 )
+
+// The one-way delays whose error is measured.
+var oneWays = []time.Duration{0, time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond, 150 * time.Millisecond}
 
 // targets holds the engine behind the TUN device against what it must reach.
 // Of several figures that one goal speaks of, the worst counts.
