@@ -5,59 +5,107 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/atoll-dev/atoll/fixtures/lab"
 )
 
 // judgeLatency holds the request times against the links: over a pooled
 // connection a request takes one round trip, over a new one three. The first
 // requests had to open connections; later ones find as many as there are
-// requests at once. A machine that is busy for a moment delays them, and on a
-// small one they delay each other, so they are sent again, fewer at once each
-// time, up to latencyAttempts times; the checks say how often.
+// requests at once. A machine that is busy for a moment delays them, so either
+// kind is measured again, up to latencyAttempts times; the checks say how
+// often.
 func (s *scenario) judgeLatency(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
-	var pooled pooledTimes
-	for attempt := 1; attempt <= latencyAttempts; attempt++ {
+	if err := s.judgeWarm(ctx, sender, first, eps); err != nil {
+		return err
+	}
+	return s.judgeCold(ctx, sender, first, eps)
+}
+
+// judgeWarm sends requests that find their connections there. On a small
+// machine they delay each other, so they are fewer at once each time.
+func (s *scenario) judgeWarm(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
+	for attempt := 1; ; attempt++ {
 		atOnce := pooledAtOnce[attempt-1]
 		s.begin("send %d requests over pooled connections, %d at once", pooledRequests, atOnce)
 		replies, err := sender.sendAtOnce(ctx, atOnce, s.spec.Traffic.To, pooledRequests, s.meshTimes().request)
 		if err != nil {
 			return err
 		}
-		pooled = s.judgePooled(count(replies, eps.home), first, sender.cluster.name)
-		if pooled.held() || attempt == latencyAttempts {
-			for _, l := range pooled.latency {
-				s.rec.latency(l)
-			}
-			for i := range pooled.checks {
-				pooled.checks[i].Seen += timesMeasured(attempt)
-			}
-			break
+		times := s.warmOf(count(replies, eps.home), first, sender.cluster.name)
+		if times.held() || attempt == latencyAttempts {
+			s.settleTimes(times, attempt)
+			return nil
 		}
 	}
-	for _, c := range sortedKeys(pooled.untold) {
-		s.rec.mark(c, "not judged: "+pooled.untold[c])
+}
+
+// judgeCold judges those of the first requests that had to open their
+// connection. The connections are there since, so before it measures again the
+// caller's pod is replaced: another one has none. Where that can't be, the first
+// measurement counts.
+func (s *scenario) judgeCold(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
+	killer, kills := s.lab.(lab.PodKiller)
+	for attempt := 1; ; attempt++ {
+		times := s.coldOf(first, sender.cluster.name)
+		if times.held() || attempt == latencyAttempts || !kills {
+			s.settleTimes(times, attempt)
+			return nil
+		}
+		s.begin("replace pod %s, whose connections are open", sender.pod)
+		done, err := killer.KillPod(ctx, lab.PodTarget{Cluster: sender.cluster.name, Namespace: sender.namespace, Name: sender.pod})
+		if done.Pod == "" { // nothing was killed: this lab permits none, or nothing would replace it
+			kills = false
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		sender.pod = done.Replacement // the scenario goes on with this one
+		s.begin("send %d requests over new connections", pooledRequests)
+		replies, err := sender.send(ctx, s.spec.Traffic.To, pooledRequests, s.meshTimes().request)
+		if err != nil {
+			return err
+		}
+		first = count(replies, eps.home)
 	}
-	for _, c := range pooled.checks {
-		s.checkTimed(c.What, c.Expected, c.Seen, c.OK, 0)
-	}
-	home := sender.cluster.name
-	for _, c := range sortedKeys(first.took) {
-		w := s.linkTo(home, c)
+}
+
+// coldOf judges the requests that had to open their connection, where there
+// are enough of them and the link is long enough to tell.
+func (s *scenario) coldOf(t tally, from string) requestTimes {
+	times := requestTimes{untold: map[string]string{}}
+	for _, c := range sortedKeys(t.took) {
+		w := s.linkTo(from, c)
 		if w.rtt <= latencySlack {
 			continue
 		}
-		_, cold := warmAndCold(first.took[c], w.rtt)
+		_, cold := warmAndCold(t.took[c], w.rtt)
 		if len(cold) < coldRequests {
 			continue
 		}
-		check, latency, told := coldTimes(c, cold, first.took[home], w)
-		s.rec.latency(latency)
+		check, latency, told := coldTimes(c, cold, t.took[from], w)
+		times.latency = append(times.latency, latency)
 		if !told {
-			s.rec.mark(c, "not judged: "+check.Seen)
+			times.untold[c] = check.Seen
 			continue
 		}
-		s.checkTimed(check.What, check.Expected, check.Seen, check.OK, 0)
+		times.checks = append(times.checks, check)
 	}
-	return nil
+	return times
+}
+
+// settleTimes puts what was measured last into the report.
+func (s *scenario) settleTimes(t requestTimes, attempts int) {
+	for _, l := range t.latency {
+		s.rec.latency(l)
+	}
+	for _, c := range sortedKeys(t.untold) {
+		s.rec.mark(c, "not judged: "+t.untold[c])
+	}
+	for _, c := range t.checks {
+		s.checkTimed(c.What, c.Expected, c.Seen+timesMeasured(attempts), c.OK, 0)
+	}
 }
 
 // coldTimes judges requests that had to open their connection: three round
@@ -104,21 +152,21 @@ func (s *scenario) linkTo(from, to string) way {
 	return w
 }
 
-// pooledTimes is what requests over pooled connections took, and what that
-// says of them.
-type pooledTimes struct {
+// requestTimes is what requests took, over pooled connections or over new ones,
+// and what that says of them.
+type requestTimes struct {
 	checks  []Check
 	latency []Latency
 	untold  map[string]string // by cluster: why its times tell nothing
 }
 
-func (p *pooledTimes) held() bool {
+func (p *requestTimes) held() bool {
 	return len(p.untold) == 0 && !slices.ContainsFunc(p.checks, func(c Check) bool { return !c.OK })
 }
 
-// judgePooled judges requests that found their connections open.
-func (s *scenario) judgePooled(later, first tally, from string) pooledTimes {
-	p := pooledTimes{untold: map[string]string{}}
+// warmOf judges requests that found their connections open.
+func (s *scenario) warmOf(later, first tally, from string) requestTimes {
+	p := requestTimes{untold: map[string]string{}}
 	for _, c := range sortedKeys(first.took) {
 		w := s.linkTo(from, c)
 		if w.rtt <= latencySlack { // so near, one round trip and two can't be told apart

@@ -16,8 +16,8 @@ import (
 const (
 	// defaultRequests are sent when the file gives no number.
 	defaultRequests = 100
-	// pooledRequests are sent once the connections are there, and again where
-	// they took too long, latencyAttempts times in all.
+	// pooledRequests are sent once the connections are there, and as many over
+	// new ones where the first took too long; latencyAttempts times in all.
 	pooledRequests  = 40
 	latencyAttempts = len(pooledAtOnce)
 	// coldRequests are the least that have a median worth judging.
