@@ -159,6 +159,40 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// What a thread that only reads and writes takes of a processor is not held
+// against the engine; what the engine takes beside is.
+func TestForwarderIsHeldAgainstABareOne(t *testing.T) {
+	const cpu, beside = "forwarder's CPU without delay, s/GiB", "of what it takes to only read and write"
+	for name, tc := range map[string]struct {
+		got, bare []float64
+		want      []Target
+	}{
+		"reached": {[]float64{0.6, 0.65}, []float64{0.55, 0.55}, []Target{
+			{What: cpu, Want: "≤ 0.7", Got: 0.625, Reached: true},
+			{What: beside, Want: "≤ 1.25", Got: (0.6/0.55 + 0.65/0.55) / 2, Reached: true}}},
+		"within reach": {[]float64{0.9, 0.9}, []float64{0.6, 0.6}, []Target{
+			{What: cpu, Want: "≤ 0.7", Got: 0.9},
+			{What: beside, Want: "≤ 1.25", Got: 1.5}}},
+		"out of reach": {[]float64{1.1, 1}, []float64{1, 1}, []Target{
+			{What: cpu, Want: "≤ 0.7", Got: 1.05, Unjudged: "a thread that only reads and writes takes 1.00 here"},
+			{What: beside, Want: "≤ 1.25", Got: 1.05, Reached: true}}},
+		"not measured": {[]float64{1.1}, nil, []Target{{What: cpu, Want: "≤ 0.7", Got: 1.1}}},
+	} {
+		var s samples
+		for _, v := range tc.got {
+			s.add(forwarding[1], "", tunName, v)
+		}
+		for _, v := range tc.bare {
+			s.add("bare-"+forwarding[1], "", tunName, v)
+		}
+		got := targets(&Result{Metrics: s.metrics()})
+		near := cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })
+		if d := cmp.Diff(tc.want, got, near); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+}
+
 // What holds for an idle machine is not held against the engine on a busy one.
 func TestBusy(t *testing.T) {
 	for name, tc := range map[string]struct {

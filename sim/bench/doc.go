@@ -29,7 +29,10 @@
 //   - CPU per GiB: of the forwarding process alone; and of everything the
 //     benchmark runs (hosts, forwarder, the kernel's softirq threads), which
 //     can be told for kernel forwarding too. Both are read from the processes'
-//     own clocks: other load on the machine is not counted.
+//     own clocks: other load on the machine is not counted. How much of the
+//     engine's is due to TUN, a thread shows that only reads from the device
+//     and writes to it, in the same round: what it takes, everything takes that
+//     forwards behind a TUN device.
 //   - Small packets: UDP packets of 64 bytes (IP header included) sent as fast
 //     as one thread can, without segmentation offload; counted where they
 //     arrive. Per core: divided by the forwarder's CPU time in the window.

@@ -18,8 +18,10 @@ type kind struct {
 	process bool // has a process that carries any packet, whose memory is asked for
 	links   bool // has a policy of links that it compiles itself
 	// prefix is put before the metrics' names: another lane of the same driver,
-	// of which only the delays are measured.
+	// of which only the delays are measured, or if it is bare what TCP takes
+	// without delay.
 	prefix string
+	bare   bool
 	// open makes the bed's router forward, and says what is at work. It may
 	// fail with errAbsent: then the driver is shown as skipped.
 	open func(context.Context, *bed, Options) (driver, string, error)
@@ -42,6 +44,7 @@ func kinds() []kind {
 		{name: kernelName, packets: true, open: openKernel},
 		{name: tunName, packets: true, delays: true, process: true, links: true, open: openTUN(OpenArgs{})},
 		{name: tunName, prefix: "plain-", packets: true, delays: true, open: openTUN(OpenArgs{Ordinary: true})},
+		{name: tunName, prefix: "bare-", bare: true, process: true, open: openTUN(OpenArgs{Bare: true})},
 		{name: netemName, packets: true, delays: true, open: openNetem},
 		{name: toxiproxyName, delays: true, open: openToxiproxy},
 	}
@@ -76,7 +79,7 @@ func openTUN(args OpenArgs) func(context.Context, *bed, Options) (driver, string
 		if err != nil {
 			return nil, "", err
 		}
-		if !args.Ordinary {
+		if !args.Ordinary && !args.Bare {
 			args.Profile = o.Profile
 		}
 		var note string

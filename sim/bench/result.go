@@ -112,8 +112,8 @@ type Target struct {
 	Want    string  `json:"want"`
 	Got     float64 `json:"got"`
 	Reached bool    `json:"reached"`
-	// Unjudged is why a goal that was not reached is no fault of the engine: it
-	// holds for an idle machine, and this one was not.
+	// Unjudged is why a goal that was not reached is no fault of the engine: this
+	// machine was not idle, or on it nothing behind a TUN device could reach it.
 	Unjudged string `json:"unjudged,omitempty"`
 }
 

@@ -32,6 +32,7 @@ type Router struct {
 type OpenArgs struct {
 	Ordinary bool   // without real-time scheduling
 	Profile  string // a file for a CPU profile; may be empty
+	Bare     bool   // only read and write, without the engine
 }
 
 // Open begins to forward between the two hosts, without delay.
@@ -58,6 +59,10 @@ func (r *Router) Open(args OpenArgs, note *string) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop, r.ended = stop, make(chan error, 1)
+	if args.Bare {
+		go func() { r.ended <- r.router.RunBare(ctx) }()
+		return nil
+	}
 	go func() { r.ended <- r.router.Run(ctx) }()
 	*note, err = r.begun()
 	tun.Trim() // as the process does that is a lab's router

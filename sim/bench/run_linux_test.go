@@ -33,7 +33,7 @@ func TestQuick(t *testing.T) {
 	t.Log("\n" + b.String())
 	want := map[string][]string{
 		kernelName:    {"tcp/1/0ms/rate", "tcp/8/0ms/cpu", "packets/rate", "delay/0ms/p99", "wake/median", "timer/p99", "message-delay/0ms/median"},
-		tunName:       {"tcp/1/0ms/rate", "tcp/8/50ms/cpu-forwarder", "packets/per-core", "delay/150ms/max", "plain-delay/1ms/median", "memory/resident", "links/swap"},
+		tunName:       {"tcp/1/0ms/rate", "tcp/8/50ms/cpu-forwarder", "bare-tcp/8/0ms/cpu-forwarder", "packets/per-core", "delay/150ms/max", "plain-delay/1ms/median", "memory/resident", "links/swap"},
 		toxiproxyName: {"tcp/1/0ms/rate", "tcp/8/50ms/cpu-forwarder", "message-delay/150ms/max"},
 	}
 	for _, d := range r.Drivers {

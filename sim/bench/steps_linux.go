@@ -36,7 +36,7 @@ func steps() []step {
 			out = append(out, step{
 				group:   tcpGroup,
 				name:    fmt.Sprintf("TCP × %d at %d ms", streams, rtt.Milliseconds()),
-				applies: func(k kind) bool { return whole(k) && (rtt == 0 || k.delays) },
+				applies: func(k kind) bool { return (whole(k) || k.bare) && (rtt == 0 || k.delays) },
 				run: func(ctx context.Context, o Options, l *lane, r report) error {
 					return throughput(ctx, o, l, r, streams, rtt)
 				},
@@ -57,7 +57,7 @@ func steps() []step {
 		}, step{
 			group:   delayGroup,
 			name:    fmt.Sprintf("message delay of %d ms", oneWay.Milliseconds()),
-			applies: func(k kind) bool { return !k.packets || k.name == kernelName && oneWay == 0 },
+			applies: func(k kind) bool { return whole(k) && !k.packets || k.name == kernelName && oneWay == 0 },
 			run: func(ctx context.Context, o Options, l *lane, r report) error {
 				return delay(ctx, o, l, r, oneWay, true)
 			},

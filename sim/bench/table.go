@@ -44,6 +44,10 @@ func sections() []section {
 	return []section{
 		{"TCP at 0 and 50 ms round trip, Gbit/s", tcp("rate")},
 		{"CPU of the forwarding process, s per GiB", tcp("cpu-forwarder")},
+		{"The same of a thread that only reads and writes, without the engine", []line{
+			{"1 stream, 0 ms", []string{"bare-tcp/1/0ms/cpu-forwarder"}},
+			{"8 streams, 0 ms", []string{"bare-tcp/8/0ms/cpu-forwarder"}},
+		}},
 		{"CPU of everything (hosts, forwarder, softirq threads), s per GiB", tcp("cpu")},
 		{"UDP packets of 64 bytes, 1000/s", []line{
 			{"arriving", []string{"packets/rate"}},
@@ -106,7 +110,7 @@ func (r *Result) Text(w io.Writer) error {
 			switch {
 			case t.Reached:
 			case t.Unjudged != "":
-				mark, why = "busy", "\n       ("+t.Unjudged+")"
+				mark, why = "n/a ", "\n       ("+t.Unjudged+")"
 			default:
 				mark = "MISS"
 			}

@@ -15,13 +15,20 @@ import (
 )
 
 // BenchmarkTCP sends TCP from one site to another for two seconds: forwarded
-// by the kernel, and by the router, at several delays.
+// by the kernel, by a thread that does nothing but read from the TUN devices and
+// write to them, and by the router, at several delays.
 func BenchmarkTCP(b *testing.B) {
 	for _, streams := range []int{1, 8} {
 		b.Run(fmt.Sprintf("kernel/streams=%d", streams), func(b *testing.B) {
 			n := drivertest.NewNetwork(b)
 			forwardByKernel(b, n)
 			transfer(b, n, streams, nil)
+		})
+		b.Run(fmt.Sprintf("bare/streams=%d", streams), func(b *testing.B) {
+			n := drivertest.NewNetwork(b)
+			r := open(b, n, n.Policy(0, 0), tun.Config{})
+			defer runAs(b, r, r.RunBare)()
+			transfer(b, n, streams, r)
 		})
 		for _, oneWay := range []time.Duration{0, 25 * time.Millisecond} {
 			b.Run(fmt.Sprintf("tun/streams=%d/rtt=%v", streams, 2*oneWay), func(b *testing.B) {
@@ -35,10 +42,13 @@ func BenchmarkTCP(b *testing.B) {
 }
 
 // runRouter runs r until the function that it returns is called.
-func runRouter(b testing.TB, r *tun.Router) (stop func()) {
+func runRouter(b testing.TB, r *tun.Router) (stop func()) { return runAs(b, r, r.Run) }
+
+// runAs is runRouter with another loop.
+func runAs(b testing.TB, r *tun.Router, run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
+	go func() { ended <- run(ctx) }()
 	return func() {
 		cancel()
 		if err := <-ended; err != nil {

@@ -79,9 +79,6 @@ func (r *routes) sysctls() error {
 			// the parameter cannot be set, the kernel's default does no harm
 			// between networks.
 			_ = set("net/ipv4/conf/"+name+"/send_redirects", "0")
-			// Where there are rules the kernel else looks each source address up in
-			// all of them, only to find out whether it is one of the router's own.
-
 		}
 	}
 	_ = set("net/ipv4/conf/all/send_redirects", "0")
