@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/atoll-dev/atoll/sim/netstack"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // NodeConfig is what a node is made of.
@@ -41,7 +42,7 @@ type NodeConfig struct {
 	// which pods on its network see as they are when the pods start.
 	Hosts func() map[string]netip.Addr
 
-	Images  Images
+	Images  program.Images
 	Version string // the kubelet's, "v1.36.3"
 
 	// ServingCert is the certificate for Addr that the kubelet's server shows,

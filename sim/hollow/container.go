@@ -11,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // containerKind is the part a container plays in its pod.
@@ -47,7 +49,7 @@ type container struct {
 // containerRun is one run of a container's program.
 type containerRun struct {
 	env     environment
-	image   Image
+	image   program.Image
 	ctx     context.Context // done is SIGTERM
 	term    context.CancelFunc
 	kill    chan struct{} // closed is SIGKILL
@@ -160,7 +162,7 @@ func (c *container) imageMissing(pulls *backoff, invalid bool, err error) {
 }
 
 // prepare makes what a run needs: environment, files, program, arguments.
-func (c *container) prepare(image Image) (*containerRun, func() (Program, error), []string, error) {
+func (c *container) prepare(image program.Image) (*containerRun, func() (program.Func, error), []string, error) {
 	p := c.pod
 	ctx, cancel := context.WithTimeout(p.ctx, requestTimeout)
 	defer cancel()
@@ -199,7 +201,7 @@ func (c *container) prepare(image Image) (*containerRun, func() (Program, error)
 		image: image, ctx: runCtx, term: term,
 		kill: make(chan struct{}), exited: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	find := func() (Program, error) {
+	find := func() (program.Func, error) {
 		if len(args) == 0 {
 			return nil, fmt.Errorf("no command specified")
 		}
@@ -221,7 +223,7 @@ func notFound(command string) error {
 }
 
 // commandLine joins the image's and the container's commands and arguments.
-func commandLine(image Image, c *corev1.Container, get func(string) (string, bool)) []string {
+func commandLine(image program.Image, c *corev1.Container, get func(string) (string, bool)) []string {
 	command, args := image.Entrypoint, image.Cmd
 	if len(c.Command) > 0 {
 		command, args = c.Command, nil
@@ -240,7 +242,7 @@ func commandLine(image Image, c *corev1.Container, get func(string) (string, boo
 }
 
 // once starts the program, watches it, and returns its exit code.
-func (c *container) once(run *containerRun, find func() (Program, error), args []string, repo string) int {
+func (c *container) once(run *containerRun, find func() (program.Func, error), args []string, repo string) int {
 	p := c.pod
 	log := newContainerLog()
 	p.mu.Lock()

@@ -9,8 +9,8 @@
 //	defer node.Close()
 //
 // A node registers with a real API server, renews its lease, and runs the pods
-// that a real scheduler binds to it. What a container runs is a Program, a Go
-// function chosen by the container's image and command; everything around it
+// that a real scheduler binds to it. What a container runs is a [program.Func], a
+// Go function chosen by the container's image and command; everything around it
 // follows the kubelet: init containers and sidecars, restarts with back-off,
 // env and volumes from the API, probes, hooks, graceful deletion, events, and
 // a server on port 10250 for `kubectl exec`, `logs` and `port-forward`.

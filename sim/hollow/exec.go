@@ -2,7 +2,6 @@ package hollow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,6 +9,8 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // Exit codes that a runtime gives rather than a program.
@@ -17,7 +18,6 @@ const (
 	exitPanic      = 2   // as the Go runtime does
 	exitNotStarted = 128 // the runtime could not start it
 	exitKilled     = 137 // SIGKILL
-	exitTerminated = 143 // SIGTERM
 )
 
 // process is one run of a program: what it holds is released when it ends.
@@ -38,12 +38,12 @@ type environment struct {
 
 // start returns a Process for a program and the process that owns what it
 // will open.
-func (e environment) start(args []string, stdin io.Reader, stdout, stderr io.Writer) (*Process, *process) {
+func (e environment) start(args []string, stdin io.Reader, stdout, stderr io.Writer) (*program.Process, *process) {
 	pr := &process{net: e.net, held: map[io.Closer]struct{}{}}
 	if stdin == nil {
 		stdin = eof{}
 	}
-	return &Process{
+	return &program.Process{
 		Args: args, Env: e.env, Files: e.files,
 		Stdin: stdin, Stdout: stdout, Stderr: stderr,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -68,7 +68,7 @@ func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
 // runToEnd runs a program to its end and returns its exit code. A program that has
 // not returned when killed closes is cut off.
-func runToEnd(ctx context.Context, prog Program, p *Process, pr *process, killed <-chan struct{}) int {
+func runToEnd(ctx context.Context, prog program.Func, p *program.Process, pr *process, killed <-chan struct{}) int {
 	code := make(chan int, 1)
 	go func() {
 		defer func() {
@@ -77,7 +77,7 @@ func runToEnd(ctx context.Context, prog Program, p *Process, pr *process, killed
 				code <- exitPanic
 			}
 		}()
-		code <- ExitCode(ctx, prog(ctx, p), p.Stderr)
+		code <- program.ExitCode(ctx, prog(ctx, p), p.Stderr)
 	}()
 	defer pr.end()
 	select {
@@ -86,26 +86,6 @@ func runToEnd(ctx context.Context, prog Program, p *Process, pr *process, killed
 	case <-killed:
 		return exitKilled
 	}
-}
-
-// ExitCode is the exit code of a program that returned err, whose message, if
-// it has one, goes to stderr. ctx is the program's: having been told to end is
-// an ending by SIGTERM, not a failure.
-func ExitCode(ctx context.Context, err error, stderr io.Writer) int {
-	var ee *ExitError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &ee):
-		if ee.Msg != "" {
-			fmt.Fprintln(stderr, ee.Msg)
-		}
-		return ee.Code
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return exitTerminated
-	}
-	fmt.Fprintln(stderr, err)
-	return 1
 }
 
 // hold registers what is to be closed with the process; false if it ended.

@@ -2,10 +2,8 @@ package hollow
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"sort"
 	"strings"
@@ -16,17 +14,6 @@ import (
 
 // maxFileBytes bounds what one in-memory volume or container may hold.
 const maxFileBytes = 16 << 20
-
-// Writable is a Process.Files that can be written to. That of a hollow pod is;
-// volumes made from API objects refuse.
-type Writable interface {
-	fs.FS
-	// WriteFile creates or replaces a file, or with appending extends it, and
-	// makes the folders above it.
-	WriteFile(name string, data []byte, appending bool) error
-	Remove(name string) error
-	Mkdir(name string) error
-}
 
 // memFS is a small file tree in memory.
 type memFS struct {
@@ -291,13 +278,4 @@ func (c *containerFS) Remove(name string) error {
 // Mkdir implements Writable.
 func (c *containerFS) Mkdir(name string) error {
 	return c.change(name, func(m *memFS, rest string) error { return m.Mkdir(rest) })
-}
-
-// WriteFile writes to Process.Files where that is possible: in a hollow pod,
-// or in a real container to the operating system's file.
-func WriteFile(files fs.FS, name string, data []byte, appending bool) error {
-	if w, ok := files.(Writable); ok {
-		return w.WriteFile(name, data, appending)
-	}
-	return &fs.PathError{Op: "write", Path: name, Err: fmt.Errorf("%w: %T cannot be written to", os.ErrPermission, files)}
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/atoll-dev/atoll/sim/netstack"
+	"github.com/atoll-dev/atoll/sim/program"
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
@@ -45,7 +46,7 @@ type world struct {
 }
 
 // newWorld starts a kubelet without its server and heartbeats.
-func newWorld(t *testing.T, images Images, objects ...*corev1.ConfigMap) *world {
+func newWorld(t *testing.T, images program.Images, objects ...*corev1.ConfigMap) *world {
 	t.Helper()
 	n := newNetwork(t)
 	client := fake.NewSimpleClientset(&corev1.Service{
@@ -187,8 +188,8 @@ func (r *recorder) list() []string {
 }
 
 // image wraps one program.
-func image(prog Program) Image {
-	return Image{Entrypoint: []string{"main"}, Commands: map[string]Program{"main": prog}}
+func image(prog program.Func) program.Image {
+	return program.Image{Entrypoint: []string{"main"}, Commands: map[string]program.Func{"main": prog}}
 }
 
-func untilDone(ctx context.Context, _ *Process) error { <-ctx.Done(); return nil }
+func untilDone(ctx context.Context, _ *program.Process) error { <-ctx.Done(); return nil }

@@ -24,6 +24,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/atoll-dev/atoll/sim/netstack"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // Node is a machine that can be powered on and off.
@@ -400,7 +401,7 @@ func (k *kubelet) find(namespace, name string) *pod {
 
 // bin is an image's /bin: an empty file for each of its commands, so that
 // scripts find them.
-func (k *kubelet) bin(ref string, image Image) *volume {
+func (k *kubelet) bin(ref string, image program.Image) *volume {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	v, ok := k.bins[ref]

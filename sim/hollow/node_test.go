@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // A node whose API server does not answer is not started, and leaves its
@@ -21,7 +23,7 @@ func TestNodeThatCannotRegisterLeavesNothing(t *testing.T) {
 	node, err := StartNode(ctx, NodeConfig{
 		Name: "eu-worker-1", Network: n, Addr: netip.MustParseAddr("10.1.0.2"), PodCIDR: netip.MustParsePrefix("10.2.0.0/24"),
 		RESTConfig: &rest.Config{Host: "https://10.1.0.9:6443"}, ServingCert: tls.Certificate{Certificate: [][]byte{{}}}, ClientCA: x509.NewCertPool(),
-		Images: Images{}, Version: "v1.36.3", LeaseDuration: time.Second, ClusterDNS: netip.MustParseAddr("10.3.0.10"),
+		Images: program.Images{}, Version: "v1.36.3", LeaseDuration: time.Second, ClusterDNS: netip.MustParseAddr("10.3.0.10"),
 	})
 	if err == nil {
 		t.Fatal("started without an API server")

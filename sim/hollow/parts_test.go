@@ -19,39 +19,9 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/atoll-dev/atoll/sim/program"
 )
-
-func TestRepository(t *testing.T) {
-	for _, c := range []struct{ ref, want string }{
-		{"nginx", "nginx"},
-		{"nginx:1.29", "nginx"},
-		{"docker.io/library/nginx:latest", "nginx"},
-		{"index.docker.io/library/nginx", "nginx"},
-		{"docker.io/stefanprodan/podinfo", "stefanprodan/podinfo"},
-		{"ghcr.io/stefanprodan/podinfo:6.7.0@sha256:" + strings.Repeat("a", 64), "ghcr.io/stefanprodan/podinfo"},
-		{"localhost:5000/app", "localhost:5000/app"},
-		{"localhost:5000/app:v1", "localhost:5000/app"},
-		{"", ""}, {"No Caps", ""}, {"a//b", ""}, {"nginx:", ""}, {"../x", ""}, {strings.Repeat("a", 600), ""},
-	} {
-		got, err := Repository(c.ref)
-		if got != c.want || (err != nil) != (c.want == "") {
-			t.Errorf("Repository(%.40q) = %q, %v; want %q", c.ref, got, err, c.want)
-		}
-	}
-}
-
-func TestLookup(t *testing.T) {
-	prog := func(context.Context, *Process) error { return nil }
-	img := Image{Commands: map[string]Program{"curl": prog, "/pause": prog}}
-	for command, want := range map[string]bool{
-		"curl": true, "/usr/bin/curl": true, "/bin/curl": true, "/pause": true,
-		"/opt/curl": false, "bin/curl": false, "nosuch": false, "/bin/nosuch": false, "": false,
-	} {
-		if _, ok := img.Lookup(command); ok != want {
-			t.Errorf("Lookup(%q) = %v, want %v", command, ok, want)
-		}
-	}
-}
 
 func TestBackoff(t *testing.T) {
 	b := backoff{base: 10 * time.Second, max: 5 * time.Minute, reset: 10 * time.Minute}
@@ -315,11 +285,11 @@ func TestFiles(t *testing.T) {
 	v.set(vol)
 	c := newContainerFS(root, []mount{{at: "mnt/v", volume: v}})
 	for _, f := range []string{"etc/hosts", "mnt/v/a/b", "top"} {
-		if err := WriteFile(c, f, []byte(f), false); err != nil {
+		if err := program.WriteFile(c, f, []byte(f), false); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := WriteFile(c, "top", []byte("+"), true); err != nil {
+	if err := program.WriteFile(c, "top", []byte("+"), true); err != nil {
 		t.Fatal(err)
 	}
 	if b, _ := fs.ReadFile(c, "top"); string(b) != "top+" {
@@ -335,11 +305,11 @@ func TestFiles(t *testing.T) {
 		t.Errorf("through the mount: %q, %v", b, err)
 	}
 	for _, bad := range []string{"../x", "/abs", "", ".", "etc", "etc/hosts/under"} {
-		if err := WriteFile(c, bad, nil, false); err == nil {
+		if err := program.WriteFile(c, bad, nil, false); err == nil {
 			t.Errorf("wrote to %q", bad)
 		}
 	}
-	if err := WriteFile(c, "big", make([]byte, maxFileBytes+1), false); err == nil {
+	if err := program.WriteFile(c, "big", make([]byte, maxFileBytes+1), false); err == nil {
 		t.Error("a file larger than a container may hold was taken")
 	}
 	if err := c.Remove("etc"); err == nil {
@@ -351,7 +321,7 @@ func TestFiles(t *testing.T) {
 	if _, err := c.Open("top"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("removed file: %v", err)
 	}
-	if err := WriteFile(fstest.MapFS{}, "x", nil, false); !errors.Is(err, fs.ErrPermission) {
+	if err := program.WriteFile(fstest.MapFS{}, "x", nil, false); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("writing to a file system that cannot: %v", err)
 	}
 }
@@ -435,10 +405,10 @@ func TestTerminal(t *testing.T) {
 		{"ended in mid-line", "ab", "ab", "ab", 0},
 	} {
 		var shown bytes.Buffer
-		term := newTerminal(nil, &shown, func() {})
+		ctx, term := newTerminal(t.Context(), nil, &shown, func() {})
 		term.eof = false
 		interrupted := make(chan struct{}, 10)
-		OnInterrupt(context.WithValue(t.Context(), interruptKey{}, term.interrupt), func() { interrupted <- struct{}{} })
+		program.OnInterrupt(ctx, func() { interrupted <- struct{}{} })
 		term.pump(strings.NewReader(c.typed))
 		for range c.interrupts {
 			<-interrupted
@@ -449,7 +419,8 @@ func TestTerminal(t *testing.T) {
 		}
 	}
 	var shown bytes.Buffer
-	fmt.Fprint(newTerminal(nil, &shown, nil).output(), "a\nb\n")
+	_, term := newTerminal(t.Context(), nil, &shown, nil)
+	fmt.Fprint(term.output(), "a\nb\n")
 	if shown.String() != "a\r\nb\r\n" {
 		t.Errorf("output %q", shown.String())
 	}

@@ -13,11 +13,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 func TestPodRunsAndIsDeleted(t *testing.T) {
 	var r recorder
-	w := newWorld(t, Images{"app": image(func(ctx context.Context, p *Process) error {
+	w := newWorld(t, program.Images{"app": image(func(ctx context.Context, p *program.Process) error {
 		r.add("start " + strings.Join(p.Args[1:], ","))
 		<-ctx.Done()
 		r.add("end")
@@ -45,21 +47,21 @@ func TestPodRunsAndIsDeleted(t *testing.T) {
 
 func TestInitContainersSidecarsAndEnd(t *testing.T) {
 	var r recorder
-	step := func(name string, err error) Image {
-		return image(func(context.Context, *Process) error { r.add(name); return err })
+	step := func(name string, err error) program.Image {
+		return image(func(context.Context, *program.Process) error { r.add(name); return err })
 	}
 	tries := 0
-	images := Images{
+	images := program.Images{
 		"one": step("one", nil),
-		"two": image(func(context.Context, *Process) error {
+		"two": image(func(context.Context, *program.Process) error {
 			if tries++; tries == 1 {
 				r.add("two fails")
-				return &ExitError{Code: 3}
+				return &program.ExitError{Code: 3}
 			}
 			r.add("two")
 			return nil
 		}),
-		"side": image(func(ctx context.Context, _ *Process) error {
+		"side": image(func(ctx context.Context, _ *program.Process) error {
 			r.add("side starts")
 			<-ctx.Done()
 			r.add("side ends")
@@ -98,9 +100,9 @@ func TestInitContainersSidecarsAndEnd(t *testing.T) {
 
 func TestInitContainerFailsPod(t *testing.T) {
 	var mains atomic.Int32
-	w := newWorld(t, Images{
-		"bad":  image(func(context.Context, *Process) error { return &ExitError{Code: 4} }),
-		"main": image(func(context.Context, *Process) error { mains.Add(1); return nil }),
+	w := newWorld(t, program.Images{
+		"bad":  image(func(context.Context, *program.Process) error { return &program.ExitError{Code: 4} }),
+		"main": image(func(context.Context, *program.Process) error { mains.Add(1); return nil }),
 	})
 	w.run(corev1.PodSpec{
 		RestartPolicy:  corev1.RestartPolicyNever,
@@ -130,11 +132,11 @@ func TestExitsAndRestarts(t *testing.T) {
 		{"always, well", corev1.RestartPolicyAlways, 0, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorld(t, Images{"app": image(func(context.Context, *Process) error {
+			w := newWorld(t, program.Images{"app": image(func(context.Context, *program.Process) error {
 				if c.code == 0 {
 					return nil
 				}
-				return &ExitError{Code: c.code}
+				return &program.ExitError{Code: c.code}
 			})})
 			w.run(corev1.PodSpec{RestartPolicy: c.policy, Containers: []corev1.Container{{Name: "c", Image: "app"}}})
 			if c.phase != "" {
@@ -165,7 +167,7 @@ func TestWaitingReasons(t *testing.T) {
 			return len(s) == 1 && s[0].State.Waiting != nil && s[0].State.Waiting.Reason == reason
 		}
 	}
-	images := Images{"app": image(untilDone)}
+	images := program.Images{"app": image(untilDone)}
 	t.Run("unknown image", func(t *testing.T) {
 		w := newWorld(t, images)
 		w.run(corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "nosuch/image:1"}}})
@@ -202,7 +204,7 @@ func TestWaitingReasons(t *testing.T) {
 }
 
 func TestGracefulEnd(t *testing.T) {
-	stubborn := image(func(ctx context.Context, p *Process) error {
+	stubborn := image(func(ctx context.Context, p *program.Process) error {
 		l, err := p.Listen(ctx, "tcp", ":80")
 		if err != nil {
 			return err
@@ -213,7 +215,7 @@ func TestGracefulEnd(t *testing.T) {
 			}
 		}
 	})
-	w := newWorld(t, Images{"app": stubborn})
+	w := newWorld(t, program.Images{"app": stubborn})
 	p := w.run(corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "app"}}})
 	w.await("p", "ready", isReady)
 	start := time.Now()
@@ -229,13 +231,13 @@ func TestGracefulEnd(t *testing.T) {
 
 func TestPreStopRunsFirst(t *testing.T) {
 	var r recorder
-	img := image(func(ctx context.Context, _ *Process) error {
+	img := image(func(ctx context.Context, _ *program.Process) error {
 		<-ctx.Done()
 		r.add("SIGTERM")
 		return nil
 	})
-	img.Commands["hook"] = func(context.Context, *Process) error { r.add("preStop"); return nil }
-	w := newWorld(t, Images{"app": img})
+	img.Commands["hook"] = func(context.Context, *program.Process) error { r.add("preStop"); return nil }
+	w := newWorld(t, program.Images{"app": img})
 	p := w.run(corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "app", Lifecycle: &corev1.Lifecycle{
 		PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"hook"}}},
 	}}}})
@@ -248,8 +250,8 @@ func TestPreStopRunsFirst(t *testing.T) {
 }
 
 // serveStatus is a program whose /ok answers 200 while the flag is set.
-func serveStatus(ok *atomic.Bool) Image {
-	return image(func(ctx context.Context, p *Process) error {
+func serveStatus(ok *atomic.Bool) program.Image {
+	return image(func(ctx context.Context, p *program.Process) error {
 		l, err := p.Listen(ctx, "tcp", ":8080")
 		if err != nil {
 			return err
@@ -274,7 +276,7 @@ var webPort = []corev1.ContainerPort{{Name: "web", ContainerPort: 8080}}
 
 func TestReadiness(t *testing.T) {
 	var ok atomic.Bool
-	w := newWorld(t, Images{"app": serveStatus(&ok)})
+	w := newWorld(t, program.Images{"app": serveStatus(&ok)})
 	w.run(corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "app", Ports: webPort,
 		ReadinessProbe: &corev1.Probe{ProbeHandler: httpGet(), PeriodSeconds: 1, FailureThreshold: 1}}}})
 	w.await("p", "running, not ready", func(p *corev1.Pod) bool {
@@ -296,7 +298,7 @@ func TestReadiness(t *testing.T) {
 func TestLivenessRestarts(t *testing.T) {
 	var ok atomic.Bool
 	ok.Store(true)
-	w := newWorld(t, Images{"app": serveStatus(&ok)})
+	w := newWorld(t, program.Images{"app": serveStatus(&ok)})
 	w.run(corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "app", Ports: webPort,
 		StartupProbe:  &corev1.Probe{ProbeHandler: httpGet(), PeriodSeconds: 1, FailureThreshold: 30},
 		LivenessProbe: &corev1.Probe{ProbeHandler: httpGet(), PeriodSeconds: 1, FailureThreshold: 1}}}})
@@ -308,7 +310,7 @@ func TestLivenessRestarts(t *testing.T) {
 }
 
 func TestRebootStartsAnew(t *testing.T) {
-	w := newWorld(t, Images{"app": image(untilDone)})
+	w := newWorld(t, program.Images{"app": image(untilDone)})
 	w.runPod(&corev1.Pod{
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "app"}}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.2.0.77", ContainerStatuses: []corev1.ContainerStatus{{
@@ -327,7 +329,7 @@ func TestRebootStartsAnew(t *testing.T) {
 
 func TestFinishedPodIsLeftAlone(t *testing.T) {
 	var starts atomic.Int32
-	w := newWorld(t, Images{"app": image(func(context.Context, *Process) error { starts.Add(1); return nil })})
+	w := newWorld(t, program.Images{"app": image(func(context.Context, *program.Process) error { starts.Add(1); return nil })})
 	p := w.runPod(&corev1.Pod{
 		Spec:   corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "c", Image: "app"}}},
 		Status: corev1.PodStatus{Phase: corev1.PodSucceeded},
@@ -340,7 +342,7 @@ func TestFinishedPodIsLeftAlone(t *testing.T) {
 }
 
 func TestActiveDeadline(t *testing.T) {
-	w := newWorld(t, Images{"app": image(untilDone)})
+	w := newWorld(t, program.Images{"app": image(untilDone)})
 	one := int64(1)
 	w.run(corev1.PodSpec{ActiveDeadlineSeconds: &one, Containers: []corev1.Container{{Name: "c", Image: "app"}}})
 	api := w.await("p", "failed", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodFailed })
@@ -351,7 +353,7 @@ func TestActiveDeadline(t *testing.T) {
 
 func TestForcedDeletionEndsPrograms(t *testing.T) {
 	ended := make(chan struct{})
-	w := newWorld(t, Images{"app": image(func(ctx context.Context, _ *Process) error {
+	w := newWorld(t, program.Images{"app": image(func(ctx context.Context, _ *program.Process) error {
 		<-ctx.Done()
 		close(ended)
 		return nil

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/atoll-dev/atoll/sim/netstack"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // podNet is a pod's network: a host, names, and the mesh's redirection.
@@ -40,7 +41,7 @@ func newPodNet(host *netstack.Host, names *resolver) *podNet {
 	return n
 }
 
-func (n *podNet) setRedirect(r Redirection) error {
+func (n *podNet) setRedirect(r program.Redirection) error {
 	if err := r.Check(); err != nil {
 		return err
 	}

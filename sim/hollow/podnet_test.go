@@ -17,6 +17,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/atoll-dev/atoll/sim/netstack"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // testPod is a pod without a kubelet: a network, and processes in it.
@@ -27,7 +28,7 @@ func testPod(t *testing.T, n *netstack.Network, addr string) environment {
 	return environment{net: newPodNet(h, r), files: newMemFS()}
 }
 
-func (e environment) process(t *testing.T) *Process {
+func (e environment) process(t *testing.T) *program.Process {
 	t.Helper()
 	p, owner := e.start([]string{"test"}, nil, io.Discard, io.Discard)
 	t.Cleanup(owner.end)
@@ -36,7 +37,7 @@ func (e environment) process(t *testing.T) *Process {
 
 // greet accepts connections and says who it is and where they were meant to
 // go.
-func greet(t *testing.T, p *Process, address, who string) {
+func greet(t *testing.T, p *program.Process, address, who string) {
 	t.Helper()
 	l, err := p.Listen(context.Background(), "tcp", address)
 	if err != nil {
@@ -59,7 +60,7 @@ func greet(t *testing.T, p *Process, address, who string) {
 }
 
 // hear connects and returns what is said.
-func hear(p *Process, dial func(context.Context, string, string) (net.Conn, error), to string) string {
+func hear(p *program.Process, dial func(context.Context, string, string) (net.Conn, error), to string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	c, err := dial(ctx, "tcp", to)
@@ -85,7 +86,7 @@ func TestRedirect(t *testing.T) {
 			pod, peer := testPod(t, n, "10.2.0.2"), testPod(t, n, "10.2.0.3")
 			app, sidecar, other := pod.process(t), pod.process(t), peer.process(t)
 			redirect := func() {
-				if err := sidecar.Redirect(Redirection{Outbound: 15001, Inbound: 15006, Except: []uint16{15020}}); err != nil {
+				if err := sidecar.Redirect(program.Redirection{Outbound: 15001, Inbound: 15006, Except: []uint16{15020}}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -103,7 +104,7 @@ func TestRedirect(t *testing.T) {
 			for _, c := range []struct {
 				what string
 				dial func(context.Context, string, string) (net.Conn, error)
-				p    *Process
+				p    *program.Process
 				to   string
 				want string
 			}{
@@ -130,7 +131,7 @@ func TestRedirectManyAtOnce(t *testing.T) {
 	n := newNetwork(t)
 	pod := testPod(t, n, "10.2.0.2")
 	app, sidecar := pod.process(t), pod.process(t)
-	if err := sidecar.Redirect(Redirection{Outbound: 15001, Inbound: 15006}); err != nil {
+	if err := sidecar.Redirect(program.Redirection{Outbound: 15001, Inbound: 15006}); err != nil {
 		t.Fatal(err)
 	}
 	greet(t, sidecar, ":15001", "outbound")
@@ -157,7 +158,7 @@ func TestRedirectWithoutSidecar(t *testing.T) {
 	pod, peer := testPod(t, n, "10.2.0.2"), testPod(t, n, "10.2.0.3")
 	app, other := pod.process(t), peer.process(t)
 	greet(t, app, ":8080", "app")
-	if err := app.Redirect(Redirection{Outbound: 15001, Inbound: 15006}); err != nil {
+	if err := app.Redirect(program.Redirection{Outbound: 15001, Inbound: 15006}); err != nil {
 		t.Fatal(err)
 	}
 	if got := hear(app, app.Dial, "10.2.0.3:80"); got != "refused" {
@@ -166,7 +167,7 @@ func TestRedirectWithoutSidecar(t *testing.T) {
 	if got := hear(other, other.Dial, "10.2.0.2:8080"); !strings.HasPrefix(got, "nothing") {
 		t.Errorf("inbound: %q, want nothing", got)
 	}
-	if err := app.Redirect(Redirection{Outbound: 15001, Inbound: 15001}); err == nil {
+	if err := app.Redirect(program.Redirection{Outbound: 15001, Inbound: 15001}); err == nil {
 		t.Error("one port for both directions was taken")
 	}
 }
@@ -307,16 +308,16 @@ func TestExitCodes(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		ctx  context.Context
-		prog Program
+		prog program.Func
 		code int
 		out  string
 	}{
-		{"well", t.Context(), func(context.Context, *Process) error { return nil }, 0, ""},
-		{"its own code", t.Context(), func(context.Context, *Process) error { return &ExitError{Code: 9, Msg: "nine"} }, 9, "nine\n"},
-		{"any error", t.Context(), func(context.Context, *Process) error { return io.ErrUnexpectedEOF }, 1, "unexpected EOF\n"},
-		{"told to end", canceled, func(ctx context.Context, _ *Process) error { return fmt.Errorf("serve: %w", ctx.Err()) }, 143, ""},
-		{"told to end, and did well", canceled, func(context.Context, *Process) error { return nil }, 0, ""},
-		{"panic", t.Context(), func(context.Context, *Process) error { panic("oh") }, 2, "panic: oh"},
+		{"well", t.Context(), func(context.Context, *program.Process) error { return nil }, 0, ""},
+		{"its own code", t.Context(), func(context.Context, *program.Process) error { return &program.ExitError{Code: 9, Msg: "nine"} }, 9, "nine\n"},
+		{"any error", t.Context(), func(context.Context, *program.Process) error { return io.ErrUnexpectedEOF }, 1, "unexpected EOF\n"},
+		{"told to end", canceled, func(ctx context.Context, _ *program.Process) error { return fmt.Errorf("serve: %w", ctx.Err()) }, 143, ""},
+		{"told to end, and did well", canceled, func(context.Context, *program.Process) error { return nil }, 0, ""},
+		{"panic", t.Context(), func(context.Context, *program.Process) error { panic("oh") }, 2, "panic: oh"},
 	} {
 		var out bytes.Buffer
 		p, owner := pod.start([]string{"x"}, nil, &out, &out)

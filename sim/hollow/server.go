@@ -273,9 +273,9 @@ func (s streams) ExecInContainer(ctx context.Context, _, _, _ string, cmd []stri
 	defer cancel()
 	stdout, stderr := writerOr(out), writerOr(errw)
 	if tty {
-		t := newTerminal(in, stdout, cancel)
+		var t *terminal
+		ctx, t = newTerminal(ctx, in, stdout, cancel)
 		in, stdout, stderr = t, t.output(), t.output()
-		ctx = context.WithValue(ctx, interruptKey{}, t.interrupt)
 	}
 	code, err := run.exec(ctx, cmd, in, stdout, stderr, tty)
 	if err != nil {

@@ -20,12 +20,14 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/transport/spdy"
 	utilexec "k8s.io/client-go/util/exec"
+
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // served is a kubelet's server on loopback, with a pod that runs.
 func served(t *testing.T) (*world, *httptest.Server) {
 	t.Helper()
-	img := image(func(ctx context.Context, p *Process) error {
+	img := image(func(ctx context.Context, p *program.Process) error {
 		fmt.Fprintln(p.Stdout, "hello")
 		fmt.Fprintln(p.Stderr, "world")
 		l, err := p.Listen(ctx, "tcp", ":80")
@@ -42,14 +44,14 @@ func served(t *testing.T) (*world, *httptest.Server) {
 			c.Close()
 		}
 	})
-	img.Commands["cat"] = func(_ context.Context, p *Process) error { _, err := io.Copy(p.Stdout, p.Stdin); return err }
-	img.Commands["fail"] = func(_ context.Context, p *Process) error {
+	img.Commands["cat"] = func(_ context.Context, p *program.Process) error { _, err := io.Copy(p.Stdout, p.Stdin); return err }
+	img.Commands["fail"] = func(_ context.Context, p *program.Process) error {
 		fmt.Fprint(p.Stdout, "out")
 		fmt.Fprint(p.Stderr, "err")
-		return &ExitError{Code: 42}
+		return &program.ExitError{Code: 42}
 	}
-	img.Commands["forever"] = func(ctx context.Context, p *Process) error { <-ctx.Done(); return ctx.Err() }
-	w := newWorld(t, Images{"app": img})
+	img.Commands["forever"] = func(ctx context.Context, p *program.Process) error { <-ctx.Done(); return ctx.Err() }
+	w := newWorld(t, program.Images{"app": img})
 	w.run(corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "app"}}})
 	w.await("p", "ready", isReady)
 	srv := httptest.NewServer(w.k.routes())

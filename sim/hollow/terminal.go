@@ -6,6 +6,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // terminal is the line discipline of a pseudo terminal: what is typed is
@@ -21,7 +23,7 @@ type terminal struct {
 	ready     []byte // typed
 	eof       bool   // gone
 	end       bool   // Ctrl-D: the next read finds an end, the one after it goes on
-	interrupt *onInterrupt
+	interrupt func()
 
 	screen sync.Mutex // guards out
 }
@@ -36,16 +38,17 @@ const (
 
 // newTerminal reads what is typed from in until its end, which means that the
 // terminal is gone: then hangUp is called, as on Ctrl-C unless OnInterrupt
-// says otherwise.
-func newTerminal(in io.Reader, out io.Writer, hangUp func()) *terminal {
-	t := &terminal{out: out, hangUp: hangUp, interrupt: &onInterrupt{do: hangUp}}
+// says otherwise. The context is the program's, from ctx.
+func newTerminal(ctx context.Context, in io.Reader, out io.Writer, hangUp func()) (context.Context, *terminal) {
+	ctx, interrupt := program.Interruptible(ctx, hangUp)
+	t := &terminal{out: out, hangUp: hangUp, interrupt: interrupt}
 	t.more = sync.NewCond(&t.mu)
 	if in == nil {
 		t.eof = true
-		return t
+		return ctx, t
 	}
 	go t.pump(in)
-	return t
+	return ctx, t
 }
 
 func (t *terminal) pump(in io.Reader) {
@@ -102,7 +105,7 @@ func (t *terminal) typed(b byte) {
 	case b == 0x03: // Ctrl-C
 		t.echo("^C\r\n")
 		t.line = nil
-		go t.interrupt.call()
+		go t.interrupt()
 	case b == 0x04: // Ctrl-D
 		if len(t.line) == 0 {
 			t.end = true
@@ -136,43 +139,4 @@ func (o terminalOutput) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-type interruptKey struct{}
-
-// onInterrupt is what a terminal does on Ctrl-C, until the program says
-// otherwise.
-type onInterrupt struct {
-	mu sync.Mutex
-	do func()
-}
-
-func (i *onInterrupt) set(do func()) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.do = do
-}
-
-func (i *onInterrupt) call() {
-	i.mu.Lock()
-	do := i.do
-	i.mu.Unlock()
-	do()
-}
-
-// Interruptible returns a context for a program at a terminal, and what the
-// terminal calls on Ctrl-C: do, unless the program has asked for something else
-// with [OnInterrupt].
-func Interruptible(ctx context.Context, do func()) (_ context.Context, interrupt func()) {
-	i := &onInterrupt{do: do}
-	return context.WithValue(ctx, interruptKey{}, i), i.call
-}
-
-// OnInterrupt has do called on Ctrl-C at the program's terminal, in place of
-// ending the program: what a shell wants for its foreground command. Without a
-// terminal it does nothing.
-func OnInterrupt(ctx context.Context, do func()) {
-	if i, ok := ctx.Value(interruptKey{}).(*onInterrupt); ok {
-		i.set(do)
-	}
 }

@@ -5,7 +5,7 @@
 //	shop.Home            // page, currency, catalog, cart, recommendations, ads
 //	shop.Order           // order, shipping, payment, email
 //
-// Package hollow/shop plays the roles; scenario shop asks for the parts.
+// Package program/shop plays the roles; scenario shop asks for the parts.
 package shop
 
 // Service is one of the shop's Deployments, called as its Service.

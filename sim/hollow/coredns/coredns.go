@@ -30,29 +30,29 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
-	"github.com/atoll-dev/atoll/sim/hollow/nameserver"
+	"github.com/atoll-dev/atoll/sim/program"
+	"github.com/atoll-dev/atoll/sim/program/nameserver"
 	"github.com/atoll-dev/atoll/sim/services"
 )
 
 // Image is the image registry.k8s.io/coredns/coredns.
-func Image() hollow.Image {
-	return hollow.Image{
+func Image() program.Image {
+	return program.Image{
 		Entrypoint: []string{"/coredns"},
-		Commands:   map[string]hollow.Program{"/coredns": Program, "coredns": Program},
+		Commands:   map[string]program.Func{"/coredns": Program, "coredns": Program},
 	}
 }
 
 // Program serves DNS over UDP and TCP until ctx is done. It is ready once it
 // has read the cluster's services.
-func Program(ctx context.Context, p *hollow.Process) error {
+func Program(ctx context.Context, p *program.Process) error {
 	conf, err := configure(p)
 	if err != nil {
-		return &hollow.ExitError{Code: 1, Msg: err.Error()}
+		return &program.ExitError{Code: 1, Msg: err.Error()}
 	}
 	client, err := inCluster(p)
 	if err != nil {
-		return &hollow.ExitError{Code: 1, Msg: "plugin/kubernetes: " + err.Error()}
+		return &program.ExitError{Code: 1, Msg: "plugin/kubernetes: " + err.Error()}
 	}
 	out := &lockedWriter{w: p.Stdout}
 	// Queries are answered a little longer than ctx lives.
@@ -110,7 +110,7 @@ type config struct {
 	lameduck time.Duration
 }
 
-func configure(p *hollow.Process) (config, error) {
+func configure(p *program.Process) (config, error) {
 	c := config{port: "53", zone: "cluster.local", health: ":8080", ready: ":8181"}
 	flags := flag.NewFlagSet("coredns", flag.ContinueOnError)
 	flags.SetOutput(p.Stderr)
@@ -225,7 +225,7 @@ func (c *config) sendOn(b block) error {
 const accountDir = "var/run/secrets/kubernetes.io/serviceaccount/"
 
 // inCluster is a client of the pod's own API server.
-func inCluster(p *hollow.Process) (kubernetes.Interface, error) {
+func inCluster(p *program.Process) (kubernetes.Interface, error) {
 	host, port := p.Getenv("KUBERNETES_SERVICE_HOST"), p.Getenv("KUBERNETES_SERVICE_PORT")
 	if host == "" || port == "" {
 		return nil, errors.New("KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be set")
@@ -287,7 +287,7 @@ func (s *server) serve(what string, f func() error, shutdown func()) {
 	}()
 }
 
-func (s *server) http(p *hollow.Process, address, path string, ok func() bool) error {
+func (s *server) http(p *program.Process, address, path string, ok func() bool) error {
 	l, err := p.Listen(s.ctx, "tcp", address)
 	if err != nil {
 		return err

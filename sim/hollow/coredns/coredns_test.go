@@ -17,8 +17,8 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
 	"github.com/atoll-dev/atoll/sim/netstack"
+	"github.com/atoll-dev/atoll/sim/program"
 	"github.com/atoll-dev/atoll/sim/wan"
 )
 
@@ -83,7 +83,7 @@ func TestProgramServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	p := &hollow.Process{
+	p := &program.Process{
 		Args: []string{"coredns", "-conf", "/etc/coredns/Corefile"},
 		Env:  []string{"KUBERNETES_SERVICE_HOST=127.0.0.1", "KUBERNETES_SERVICE_PORT=" + api.URL[strings.LastIndex(api.URL, ":")+1:]},
 		Files: fstest.MapFS{
@@ -163,7 +163,7 @@ func TestProgramServes(t *testing.T) {
 }
 
 func TestProgramFails(t *testing.T) {
-	for name, p := range map[string]*hollow.Process{
+	for name, p := range map[string]*program.Process{
 		"no Corefile":   {Args: []string{"coredns", "-conf", "/none"}, Files: fstest.MapFS{}},
 		"unknown flag":  {Args: []string{"coredns", "-x"}},
 		"no API server": {Args: []string{"coredns"}, Files: fstest.MapFS{}},

@@ -7,7 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/atoll-dev/atoll/sim/hollow/nameserver"
+	"github.com/atoll-dev/atoll/sim/program/nameserver"
 )
 
 // zones answers for the cluster's own zone and sends on what is below a zone

@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"encoding/base64"
@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // CurlVersion is the release whose messages Curl follows.
@@ -100,7 +100,7 @@ var curlLong = map[string]struct {
 // curlShortWithValue are the one-letter options that take a value.
 const curlShortWithValue = "owmXdHAuebrDE"
 
-func parseCurl(p *hollow.Process) (*curlOptions, error) {
+func parseCurl(p *program.Process) (*curlOptions, error) {
 	o := &curlOptions{agent: "curl/" + CurlVersion, maxRedirects: 50, resolve: map[string]string{}}
 	args := p.Args[1:]
 	for i := 0; i < len(args); i++ {
@@ -166,7 +166,7 @@ func curlSeconds(option, v string) (time.Duration, error) {
 	return time.Duration(f * float64(time.Second)), nil
 }
 
-func (o *curlOptions) set(p *hollow.Process, name, v string) (err error) {
+func (o *curlOptions) set(p *program.Process, name, v string) (err error) {
 	switch name {
 	case "", "-", "N", "4", "6", "0", "q", "#":
 	case "s":
@@ -261,7 +261,7 @@ func (o *curlOptions) set(p *hollow.Process, name, v string) (err error) {
 	return err
 }
 
-func (o *curlOptions) addData(p *hollow.Process, kind, v string) error {
+func (o *curlOptions) addData(p *program.Process, kind, v string) error {
 	if file, ok := strings.CutPrefix(v, "@"); ok && kind != "data-raw" && kind != "data-urlencode" {
 		var data []byte
 		var err error

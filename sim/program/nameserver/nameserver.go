@@ -14,13 +14,13 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // Listen takes a port over UDP and TCP. What it returns answers until ctx is
 // done, and then returns nil, or one of the two fails. The handler uses only
 // RemoteAddr and WriteMsg of the writers that it is given.
-func Listen(ctx context.Context, p *hollow.Process, port string, h dns.Handler) (serve func() error, err error) {
+func Listen(ctx context.Context, p *program.Process, port string, h dns.Handler) (serve func() error, err error) {
 	pc, err := p.ListenPacket(ctx, "udp", ":"+port)
 	if err != nil {
 		return nil, fmt.Errorf("dns over udp: %w", err)

@@ -16,13 +16,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 	graph "github.com/atoll-dev/atoll/sim/shop"
 )
 
 // role is one running service of the shop.
 type role struct {
-	p       *hollow.Process
+	p       *program.Process
 	name    string
 	cluster string
 	pod     string
@@ -47,14 +47,14 @@ var roles = map[string]func(*role, context.Context) error{
 }
 
 // Run is the program: it plays the role that its first argument names.
-func Run(ctx context.Context, p *hollow.Process) error {
+func Run(ctx context.Context, p *program.Process) error {
 	name := ""
 	if len(p.Args) > 1 {
 		name = p.Args[1]
 	}
 	play := roles[name]
 	if play == nil {
-		return &hollow.ExitError{Code: 2, Msg: fmt.Sprintf("shop: no role %q; there are %s\n", name, strings.Join(slices.Sorted(maps.Keys(roles)), ", "))}
+		return &program.ExitError{Code: 2, Msg: fmt.Sprintf("shop: no role %q; there are %s\n", name, strings.Join(slices.Sorted(maps.Keys(roles)), ", "))}
 	}
 	r := &role{p: p, name: name, cluster: p.Getenv("CLUSTER_NAME"), pod: p.Getenv("HOSTNAME")}
 	defer func() {

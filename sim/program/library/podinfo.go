@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // PodinfoVersion is the release of podinfo whose answers Podinfo follows.
@@ -25,7 +25,7 @@ const PodinfoVersion = "6.9.2"
 
 // Podinfo stands for stefanprodan/podinfo: an HTTP service that tells about
 // itself, on port 9898 unless --port or PODINFO_PORT says otherwise.
-func Podinfo(ctx context.Context, p *hollow.Process) error {
+func Podinfo(ctx context.Context, p *program.Process) error {
 	s := &podinfo{p: p}
 	if err := s.configure(); err != nil {
 		return err
@@ -82,7 +82,7 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, ending func()) e
 }
 
 type podinfo struct {
-	p       *hollow.Process
+	p       *program.Process
 	port    string
 	host    string
 	message string

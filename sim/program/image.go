@@ -1,4 +1,4 @@
-package hollow
+package program
 
 import (
 	"fmt"
@@ -53,7 +53,7 @@ func (t Images) Find(ref string) (Image, string, error) {
 
 // Lookup finds the program that a command names, by its name or by the
 // absolute path of a usual directory.
-func (i Image) Lookup(command string) (Program, bool) {
+func (i Image) Lookup(command string) (Func, bool) {
 	if p, ok := i.Commands[command]; ok {
 		return p, true
 	}

@@ -1,4 +1,4 @@
-package hollow
+package program
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Program is what an image runs: a function in place of a binary. It returns
-// nil to exit 0, an ExitError for another code; it must return soon after ctx
-// is done, which is its SIGTERM.
-type Program func(ctx context.Context, p *Process) error
+// Func is a program: a function in place of a binary. It returns nil to exit 0,
+// an ExitError for another code; it must return soon after ctx is done, which
+// is its SIGTERM.
+type Func func(ctx context.Context, p *Process) error
 
 // Images maps repository names without a tag or registry shorthand
 // ("stefanprodan/podinfo", "curlimages/curl") to what they hold. An image
@@ -25,7 +25,7 @@ type Images map[string]Image
 type Image struct {
 	Entrypoint []string // the default command, e.g. ["podinfo"]
 	Cmd        []string // the default arguments, replaced by a container's args
-	Commands   map[string]Program
+	Commands   map[string]Func
 	Env        []string          // KEY=VALUE, before those of the container
 	Files      map[string]string // initial content of files, by name without the leading slash
 }

@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
-func ls(_ context.Context, p *hollow.Process) error {
+func ls(_ context.Context, p *program.Process) error {
 	names := operands(p.Args[1:])
 	if len(names) == 0 {
 		names = []string{"."}
@@ -37,14 +37,14 @@ func ls(_ context.Context, p *hollow.Process) error {
 		}
 	}
 	if failed {
-		return &hollow.ExitError{Code: 1}
+		return &program.ExitError{Code: 1}
 	}
 	return nil
 }
 
 // change runs do on each operand and reports what went wrong.
-func change(p *hollow.Process, do func(w hollow.Writable, name string) error) error {
-	w, ok := p.Files.(hollow.Writable)
+func change(p *program.Process, do func(w program.Writable, name string) error) error {
+	w, ok := p.Files.(program.Writable)
 	if !ok {
 		return exit(1, "%s: read-only file system", p.Args[0])
 	}
@@ -56,17 +56,17 @@ func change(p *hollow.Process, do func(w hollow.Writable, name string) error) er
 		}
 	}
 	if failed {
-		return &hollow.ExitError{Code: 1}
+		return &program.ExitError{Code: 1}
 	}
 	return nil
 }
 
-func mkdir(_ context.Context, p *hollow.Process) error {
+func mkdir(_ context.Context, p *program.Process) error {
 	parents := false
 	for _, a := range p.Args[1:] {
 		parents = parents || a == "-p"
 	}
-	return change(p, func(w hollow.Writable, name string) error {
+	return change(p, func(w program.Writable, name string) error {
 		err := w.Mkdir(name)
 		if parents && errors.Is(err, fs.ErrExist) {
 			return nil
@@ -75,18 +75,18 @@ func mkdir(_ context.Context, p *hollow.Process) error {
 	})
 }
 
-func touch(_ context.Context, p *hollow.Process) error {
-	return change(p, func(w hollow.Writable, name string) error { return w.WriteFile(name, nil, true) })
+func touch(_ context.Context, p *program.Process) error {
+	return change(p, func(w program.Writable, name string) error { return w.WriteFile(name, nil, true) })
 }
 
-func rm(_ context.Context, p *hollow.Process) error {
+func rm(_ context.Context, p *program.Process) error {
 	force, deep := false, false
 	for _, a := range p.Args[1:] {
 		if len(a) > 1 && a[0] == '-' {
 			force, deep = force || strings.Contains(a, "f"), deep || strings.ContainsAny(a, "rR")
 		}
 	}
-	return change(p, func(w hollow.Writable, name string) error {
+	return change(p, func(w program.Writable, name string) error {
 		err := remove(w, name, deep)
 		if force && errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -95,7 +95,7 @@ func rm(_ context.Context, p *hollow.Process) error {
 	})
 }
 
-func remove(w hollow.Writable, name string, deep bool) error {
+func remove(w program.Writable, name string, deep bool) error {
 	if deep {
 		entries, err := fs.ReadDir(w, name)
 		if err == nil {
@@ -109,11 +109,11 @@ func remove(w hollow.Writable, name string, deep bool) error {
 	return w.Remove(name)
 }
 
-func tee(_ context.Context, p *hollow.Process) error {
+func tee(_ context.Context, p *program.Process) error {
 	names := operands(p.Args[1:])
 	adding := len(p.Args) > 1 && p.Args[1] == "-a"
 	for _, n := range names {
-		if err := hollow.WriteFile(p.Files, clean(n), nil, adding); err != nil {
+		if err := program.WriteFile(p.Files, clean(n), nil, adding); err != nil {
 			return exit(1, "tee: %s", fileError(n, err))
 		}
 	}
@@ -123,7 +123,7 @@ func tee(_ context.Context, p *hollow.Process) error {
 		if n > 0 {
 			_, _ = p.Stdout.Write(buf[:n])
 			for _, name := range names {
-				if err := hollow.WriteFile(p.Files, clean(name), buf[:n], true); err != nil {
+				if err := program.WriteFile(p.Files, clean(name), buf[:n], true); err != nil {
 					return exit(1, "tee: %s", fileError(name, err))
 				}
 			}

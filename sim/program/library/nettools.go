@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -11,11 +11,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // netcat connects, or with -l listens for one connection; -z only tries.
-func netcat(ctx context.Context, p *hollow.Process) error {
+func netcat(ctx context.Context, p *program.Process) error {
 	listen, try, port := false, false, ""
 	wait := 10 * time.Second
 	var rest []string

@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -17,12 +17,12 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // Curl stands for curl, for HTTP and HTTPS: its options, exit codes and
 // messages. URLs of one call share connections, as with curl.
-func Curl(ctx context.Context, p *hollow.Process) error {
+func Curl(ctx context.Context, p *program.Process) error {
 	o, err := parseCurl(p)
 	if err == nil && len(o.urls) == 0 {
 		err = curlFail(2, "(no URL specified)")
@@ -71,7 +71,7 @@ func Curl(ctx context.Context, p *hollow.Process) error {
 }
 
 type curl struct {
-	p         *hollow.Process
+	p         *program.Process
 	o         *curlOptions
 	transport *http.Transport
 	now       *transfer // under way; curl does one after the other
@@ -107,7 +107,7 @@ func (c *curl) end(err error) error {
 	if !c.o.silent || c.o.showError {
 		return exit(ce.code, "curl: (%d) %s", ce.code, ce.msg)
 	}
-	return &hollow.ExitError{Code: ce.code}
+	return &program.ExitError{Code: ce.code}
 }
 
 func (c *curl) tlsConfig() (*tls.Config, error) {
@@ -419,7 +419,7 @@ func (c *curl) headers(t *transfer, resp *http.Response) string {
 	if c.o.dumpHeader == "-" {
 		io.WriteString(c.p.Stdout, text)
 	} else if c.o.dumpHeader != "" {
-		_ = hollow.WriteFile(c.p.Files, clean(c.o.dumpHeader), []byte(text), true)
+		_ = program.WriteFile(c.p.Files, clean(c.o.dumpHeader), []byte(text), true)
 	}
 	if c.o.include || c.o.head {
 		return text
@@ -445,7 +445,7 @@ func (c *curl) receive(ctx context.Context, t *transfer, resp *http.Response, ou
 	case "/dev/null":
 		w = io.Discard
 	default:
-		if err := hollow.WriteFile(c.p.Files, clean(output), nil, false); err != nil {
+		if err := program.WriteFile(c.p.Files, clean(output), nil, false); err != nil {
 			return curlFail(23, "Failed to open the file %s: %v", output, err)
 		}
 		w = &writtenFile{files: c.p.Files, name: clean(output)}

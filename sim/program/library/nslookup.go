@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -10,13 +10,13 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
-	"github.com/atoll-dev/atoll/sim/hollow/nameserver"
+	"github.com/atoll-dev/atoll/sim/program"
+	"github.com/atoll-dev/atoll/sim/program/nameserver"
 )
 
 // nslookup asks for a name's addresses, or with -type for other records. The
 // name is tried as it is if it has a dot, then with the search list.
-func nslookup(ctx context.Context, p *hollow.Process) error {
+func nslookup(ctx context.Context, p *program.Process) error {
 	qtype := dns.TypeA
 	var names []string
 	for _, a := range p.Args[1:] {
@@ -64,10 +64,10 @@ func nslookup(ctx context.Context, p *hollow.Process) error {
 		}
 	}
 	fmt.Fprintf(p.Stdout, "** server can't find %s: %s\n\n", strings.TrimSuffix(name, "."), dns.RcodeToString[rcode])
-	return &hollow.ExitError{Code: 1}
+	return &program.ExitError{Code: 1}
 }
 
-func resolvConf(p *hollow.Process) (server string, search []string) {
+func resolvConf(p *program.Process) (server string, search []string) {
 	data, err := fs.ReadFile(p.Files, "etc/resolv.conf")
 	if err != nil {
 		return "", nil
@@ -89,7 +89,7 @@ const (
 	nslookupTries   = 2
 )
 
-func askServer(ctx context.Context, p *hollow.Process, server, name string, qtype uint16) (*dns.Msg, error) {
+func askServer(ctx context.Context, p *program.Process, server, name string, qtype uint16) (*dns.Msg, error) {
 	q := new(dns.Msg)
 	q.SetQuestion(name, qtype)
 	ask := func(network string) (*dns.Msg, error) {
@@ -112,7 +112,7 @@ func askServer(ctx context.Context, p *hollow.Process, server, name string, qtyp
 }
 
 // writeRecords words an answer as nslookup does.
-func writeRecords(p *hollow.Process, name string, qtype uint16, m *dns.Msg) {
+func writeRecords(p *program.Process, name string, qtype uint16, m *dns.Msg) {
 	bare := func(s string) string { return strings.TrimSuffix(s, ".") }
 	if len(m.Answer) == 0 {
 		fmt.Fprintf(p.Stdout, "*** Can't find %s: No answer\n\n", bare(name))

@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"bufio"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // A server of the multi-cluster services' conformance suite: it tells whoever
@@ -21,7 +21,7 @@ func TestSocatListens(t *testing.T) {
 	for _, network := range []string{"tcp", "udp"} {
 		b := newBox()
 		b.env = append(b.env, "MY_POD_IPS=10.1.2.3")
-		image, _, err := Library().Find("alpine/socat:1.7.4.4")
+		image, _, err := Images().Find("alpine/socat:1.7.4.4")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestNslookup(t *testing.T) {
 	b.ports = map[string]string{}
 	var out bytes.Buffer
 	err = nslookup(t.Context(), b.process([]string{"nslookup", "x"}, strings.NewReader(""), &out, &out))
-	if ee, ok := err.(*hollow.ExitError); !ok || !strings.Contains(ee.Msg, "no servers could be reached") {
+	if ee, ok := err.(*program.ExitError); !ok || !strings.Contains(ee.Msg, "no servers could be reached") {
 		t.Errorf("no server: %v", err)
 	}
 }

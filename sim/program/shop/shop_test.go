@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 	graph "github.com/atoll-dev/atoll/sim/shop"
 )
 
@@ -40,7 +40,7 @@ func (w *town) dial(ctx context.Context, network, address string) (net.Conn, err
 // start plays a role in a cluster until the test or stop ends it.
 func (w *town) start(name, cluster string, env ...string) (stop func()) {
 	ctx, cancel := context.WithCancel(w.t.Context())
-	p := &hollow.Process{
+	p := &program.Process{
 		Args: []string{"/shop", name}, Env: append(env, "CLUSTER_NAME="+cluster, "HOSTNAME="+name+"-0"),
 		Stdout: io.Discard, Stderr: io.Discard, Dial: w.dial,
 		Listen: func(ctx context.Context, network, address string) (net.Listener, error) {
@@ -190,7 +190,7 @@ func await(t *testing.T, what string, ok func() bool) {
 }
 
 func TestAnUnknownRoleIsRefused(t *testing.T) {
-	err := Run(t.Context(), &hollow.Process{Args: []string{"/shop", "frontent"}, Stdout: io.Discard})
+	err := Run(t.Context(), &program.Process{Args: []string{"/shop", "frontent"}, Stdout: io.Discard})
 	if err == nil || !strings.Contains(err.Error(), "frontend") {
 		t.Errorf("got %v, want the roles", err)
 	}

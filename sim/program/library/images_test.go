@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // files is a Process.Files that can be written to.
@@ -60,7 +60,7 @@ func newBox() *box {
 	}}, env: []string{"PATH=/bin", "HOSTNAME=box", "GREETING=hello world"}}
 }
 
-func (b *box) process(args []string, in io.Reader, out, errw io.Writer) *hollow.Process {
+func (b *box) process(args []string, in io.Reader, out, errw io.Writer) *program.Process {
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		to, ok := b.ports[address]
 		if !ok {
@@ -72,7 +72,7 @@ func (b *box) process(args []string, in io.Reader, out, errw io.Writer) *hollow.
 		}
 		return new(net.Dialer).DialContext(ctx, network, to)
 	}
-	return &hollow.Process{
+	return &program.Process{
 		Args: args, Env: b.env, Files: b.files, Stdin: in, Stdout: out, Stderr: errw, Dial: dial, DialDirect: dial,
 		Listen: func(ctx context.Context, network, _ string) (net.Listener, error) {
 			return net.Listen(network, "127.0.0.1:0")
@@ -93,7 +93,7 @@ func (b *box) process(args []string, in io.Reader, out, errw io.Writer) *hollow.
 // run runs a command of an image as a container runtime does.
 func (b *box) run(t *testing.T, image string, in string, args ...string) (out, errw string, code int) {
 	t.Helper()
-	img, _, err := Library().Find(image)
+	img, _, err := Images().Find(image)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func (b *box) run(t *testing.T, image string, in string, args ...string) (out, e
 	defer cancel()
 	var o, e bytes.Buffer
 	err = prog(ctx, b.process(args, strings.NewReader(in), &o, &e))
-	var ee *hollow.ExitError
+	var ee *program.ExitError
 	if errors.As(err, &ee) {
 		code = ee.Code
 		if ee.Msg != "" {
@@ -317,7 +317,7 @@ func TestEntrypoint(t *testing.T) {
 }
 
 func TestImagesStart(t *testing.T) {
-	for name, img := range Library() {
+	for name, img := range Images() {
 		command := append(append([]string(nil), img.Entrypoint...), img.Cmd...)
 		if len(command) == 0 {
 			t.Errorf("%s has no command of its own", name)

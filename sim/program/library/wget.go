@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -12,12 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // Wget stands for busybox's wget: -q, -O FILE, -T SECONDS, -S, --spider,
 // --header and --post-data.
-func Wget(ctx context.Context, p *hollow.Process) error {
+func Wget(ctx context.Context, p *program.Process) error {
 	quiet, spider, output, post := false, false, "", ""
 	timeout := time.Duration(0)
 	o := &curlOptions{agent: "Wget", resolve: map[string]string{}}
@@ -106,7 +106,7 @@ func Wget(ctx context.Context, p *hollow.Process) error {
 		}
 	}
 	if output != "-" && output != "/dev/null" {
-		if err := hollow.WriteFile(p.Files, clean(output), nil, false); err != nil {
+		if err := program.WriteFile(p.Files, clean(output), nil, false); err != nil {
 			return exit(1, "wget: %s", fileError(output, err))
 		}
 		w = &writtenFile{files: p.Files, name: clean(output)}

@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
-func grep(_ context.Context, p *hollow.Process) error {
+func grep(_ context.Context, p *program.Process) error {
 	var pattern string
 	var rest []string
 	given, quiet, invert, count, only, ignore, fixed := false, false, false, false, false, false, false
@@ -95,7 +95,7 @@ func grep(_ context.Context, p *hollow.Process) error {
 		fmt.Fprintln(p.Stdout, matches)
 	}
 	if err == nil && matches == 0 {
-		return &hollow.ExitError{Code: 1}
+		return &program.ExitError{Code: 1}
 	}
 	return err
 }
@@ -125,7 +125,7 @@ func lineCount(args []string) (n int, rest []string, err error) {
 	return n, rest, nil
 }
 
-func head(_ context.Context, p *hollow.Process) error {
+func head(_ context.Context, p *program.Process) error {
 	n, rest, err := lineCount(p.Args[1:])
 	if err != nil {
 		return exit(1, "head: %v", err)
@@ -143,7 +143,7 @@ func head(_ context.Context, p *hollow.Process) error {
 	})
 }
 
-func tail(ctx context.Context, p *hollow.Process) error {
+func tail(ctx context.Context, p *program.Process) error {
 	n, rest, err := lineCount(p.Args[1:])
 	if err != nil {
 		return exit(1, "tail: %v", err)
@@ -169,7 +169,7 @@ func tail(ctx context.Context, p *hollow.Process) error {
 	})
 }
 
-func wc(_ context.Context, p *hollow.Process) error {
+func wc(_ context.Context, p *program.Process) error {
 	flags := ""
 	for _, a := range p.Args[1:] {
 		if len(a) > 1 && a[0] == '-' {
@@ -203,7 +203,7 @@ func wc(_ context.Context, p *hollow.Process) error {
 }
 
 // allLines reads every line of the inputs.
-func allLines(p *hollow.Process, names []string) ([]string, error) {
+func allLines(p *program.Process, names []string) ([]string, error) {
 	var lines []string
 	err := inputs(p, names, func(_ string, r io.Reader) error {
 		return eachLine(r, func(l string) bool { lines = append(lines, l); return len(lines) < 1<<20 })
@@ -211,7 +211,7 @@ func allLines(p *hollow.Process, names []string) ([]string, error) {
 	return lines, err
 }
 
-func sortLines(_ context.Context, p *hollow.Process) error {
+func sortLines(_ context.Context, p *program.Process) error {
 	lines, err := allLines(p, operands(p.Args[1:]))
 	flags := ""
 	for _, a := range p.Args[1:] {
@@ -247,7 +247,7 @@ func firstField(s string) string {
 	return ""
 }
 
-func uniq(_ context.Context, p *hollow.Process) error {
+func uniq(_ context.Context, p *program.Process) error {
 	lines, err := allLines(p, operands(p.Args[1:]))
 	counted := len(p.Args) > 1 && p.Args[1] == "-c"
 	for i := 0; i < len(lines); {
@@ -265,7 +265,7 @@ func uniq(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
-func seq(_ context.Context, p *hollow.Process) error {
+func seq(_ context.Context, p *program.Process) error {
 	nums := []int{}
 	for _, a := range p.Args[1:] {
 		n, err := strconv.Atoi(a)
@@ -297,7 +297,7 @@ func seq(_ context.Context, p *hollow.Process) error {
 }
 
 // cut takes -d DELIMITER -f FIELDS, as in -f1,3 or -f2-.
-func cut(_ context.Context, p *hollow.Process) error {
+func cut(_ context.Context, p *program.Process) error {
 	delim, fields := "\t", ""
 	var rest []string
 	args := p.Args[1:]
@@ -372,7 +372,7 @@ func fieldRanges(s string) ([][2]int, error) {
 }
 
 // tr replaces single characters, or with -d deletes them.
-func tr(_ context.Context, p *hollow.Process) error {
+func tr(_ context.Context, p *program.Process) error {
 	args := p.Args[1:]
 	del := len(args) > 0 && args[0] == "-d"
 	if del {

@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // socatWith is socat between a listener and a command or another connection:
@@ -22,8 +22,8 @@ import (
 // Addresses of the first kind are TCP-LISTEN, UDP-LISTEN and -; of the second
 // SYSTEM, EXEC, TCP, UDP and -. Options but fork and crlf are accepted and have
 // no meaning here. IPv6 is not simulated.
-func socatWith(commands map[string]hollow.Program) hollow.Program {
-	return func(ctx context.Context, p *hollow.Process) error {
+func socatWith(commands map[string]program.Func) program.Func {
+	return func(ctx context.Context, p *program.Process) error {
 		var addrs []socatAddress
 		for _, a := range p.Args[1:] {
 			if strings.HasPrefix(a, "-") && a != "-" {
@@ -74,8 +74,8 @@ func (a socatAddress) has(option string) bool {
 }
 
 type socat struct {
-	p          *hollow.Process
-	commands   map[string]hollow.Program
+	p          *program.Process
+	commands   map[string]program.Func
 	to         socatAddress
 	crlf, fork bool
 }

@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // Agnhost stands for the Kubernetes e2e image of that name, with its
 // sub-commands pause, netexec, serve-hostname and connect.
-func Agnhost(ctx context.Context, p *hollow.Process) error {
+func Agnhost(ctx context.Context, p *program.Process) error {
 	if len(p.Args) < 2 {
 		return exit(1, "agnhost: a sub-command is needed")
 	}
@@ -45,7 +45,7 @@ func Agnhost(ctx context.Context, p *hollow.Process) error {
 	return exit(1, "agnhost: sub-command %q is not known here", p.Args[1])
 }
 
-func agnhostServe(ctx context.Context, p *hollow.Process, port string, h http.Handler) error {
+func agnhostServe(ctx context.Context, p *program.Process, port string, h http.Handler) error {
 	l, err := p.Listen(ctx, "tcp", ":"+port)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func agnhostServe(ctx context.Context, p *hollow.Process, port string, h http.Ha
 	return serve(ctx, l, h, func() {})
 }
 
-func netexec(p *hollow.Process) http.Handler {
+func netexec(p *program.Process) http.Handler {
 	mux := http.NewServeMux()
 	name := p.Getenv("HOSTNAME")
 	start := time.Now()
@@ -72,7 +72,7 @@ func netexec(p *hollow.Process) http.Handler {
 	return mux
 }
 
-func agnhostConnect(ctx context.Context, p *hollow.Process, args []string, timeout string) error {
+func agnhostConnect(ctx context.Context, p *program.Process, args []string, timeout string) error {
 	d, err := time.ParseDuration(timeout)
 	if err != nil || len(operands(args)) == 0 {
 		return exit(1, "usage: agnhost connect HOST:PORT [--timeout=5s]")

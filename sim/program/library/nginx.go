@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 const nginxRoot = "usr/share/nginx/html"
@@ -42,7 +42,7 @@ working. Further configuration is required.</p>
 // /usr/share/nginx/html on port 80, an access log on standard output. As with
 // the real one, NGINX_PORT has no say: behind a Service named nginx it holds a
 // link (tcp://10.12.0.7:80).
-func Nginx(ctx context.Context, p *hollow.Process) error {
+func Nginx(ctx context.Context, p *program.Process) error {
 	const port = "80"
 	for _, a := range p.Args[1:] {
 		switch a {
@@ -64,7 +64,7 @@ func Nginx(ctx context.Context, p *hollow.Process) error {
 	})
 }
 
-func nginxHandler(p *hollow.Process) http.Handler {
+func nginxHandler(p *program.Process) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Server", "nginx/1.29.1")
 		code, body, kind, at := nginxFile(p.Files, r)

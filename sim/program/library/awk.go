@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // awkProgram is what is understood of the language: fields of every line.
@@ -17,7 +17,7 @@ var awkProgram = regexp.MustCompile(`^\s*\{\s*print(\s+\$(\d+|NF)\s*(,\s*\$(\d+|
 var awkField = regexp.MustCompile(`\$(\d+|NF)`)
 
 // awk prints fields: awk [-F SEPARATOR] '{print $1, $NF}' [FILE]…
-func awk(_ context.Context, p *hollow.Process) error {
+func awk(_ context.Context, p *program.Process) error {
 	separator := ""
 	args := p.Args[1:]
 	for len(args) > 0 && strings.HasPrefix(args[0], "-F") {

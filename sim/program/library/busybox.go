@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"bufio"
@@ -14,11 +14,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // busybox are the small commands, each with the options that scripts use.
-var busybox = map[string]hollow.Program{
+var busybox = map[string]program.Func{
 	"awk": awk, "basename": basename, "cat": cat, "cut": cut, "date": date, "dirname": dirname, "echo": echo,
 	"env": env, "false": fails, "grep": grep, "head": head, "hostname": hostname, "id": id,
 	"ls": ls, "mkdir": mkdir, "nc": netcat, "nslookup": nslookup, "printenv": printenv, "printf": printf,
@@ -27,16 +27,16 @@ var busybox = map[string]hollow.Program{
 	"wget": Wget, "which": which, "whoami": whoami, "yes": yes,
 }
 
-func succeeds(context.Context, *hollow.Process) error { return nil }
-func fails(context.Context, *hollow.Process) error    { return &hollow.ExitError{Code: 1} }
+func succeeds(context.Context, *program.Process) error { return nil }
+func fails(context.Context, *program.Process) error    { return &program.ExitError{Code: 1} }
 
 // Pause waits until it is told to end, and ends well.
-func Pause(ctx context.Context, _ *hollow.Process) error {
+func Pause(ctx context.Context, _ *program.Process) error {
 	<-ctx.Done()
 	return nil
 }
 
-func echo(_ context.Context, p *hollow.Process) error {
+func echo(_ context.Context, p *program.Process) error {
 	args := p.Args[1:]
 	end := "\n"
 	for len(args) > 0 && (args[0] == "-n" || args[0] == "-e" || args[0] == "-ne" || args[0] == "-en") {
@@ -49,7 +49,7 @@ func echo(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
-func printf(_ context.Context, p *hollow.Process) error {
+func printf(_ context.Context, p *program.Process) error {
 	if len(p.Args) < 2 {
 		return exit(1, "usage: printf FORMAT [ARG]...")
 	}
@@ -71,7 +71,7 @@ func printf(_ context.Context, p *hollow.Process) error {
 }
 
 // sleepFor takes seconds, a unit (s, m, h, d) or "infinity"; several add up.
-func sleepFor(ctx context.Context, p *hollow.Process) error {
+func sleepFor(ctx context.Context, p *program.Process) error {
 	if len(p.Args) < 2 {
 		return exit(1, "sleep: missing operand")
 	}
@@ -97,14 +97,14 @@ func sleepFor(ctx context.Context, p *hollow.Process) error {
 	return pause(ctx, total)
 }
 
-func env(ctx context.Context, p *hollow.Process) error {
+func env(ctx context.Context, p *program.Process) error {
 	if len(p.Args) > 1 {
 		return exit(125, "env: running a command is not supported; use sh -c 'NAME=VALUE command'")
 	}
 	return printEnv(p)
 }
 
-func printEnv(p *hollow.Process) error {
+func printEnv(p *program.Process) error {
 	for _, e := range p.Env {
 		if _, err := fmt.Fprintln(p.Stdout, e); err != nil {
 			return err
@@ -113,7 +113,7 @@ func printEnv(p *hollow.Process) error {
 	return nil
 }
 
-func printenv(_ context.Context, p *hollow.Process) error {
+func printenv(_ context.Context, p *program.Process) error {
 	if len(p.Args) == 1 {
 		return printEnv(p)
 	}
@@ -129,13 +129,13 @@ func printenv(_ context.Context, p *hollow.Process) error {
 		missing = missing || !found
 	}
 	if missing {
-		return &hollow.ExitError{Code: 1}
+		return &program.ExitError{Code: 1}
 	}
 	return nil
 }
 
 // inputs calls do with each named file, or with standard input.
-func inputs(p *hollow.Process, names []string, do func(name string, r io.Reader) error) error {
+func inputs(p *program.Process, names []string, do func(name string, r io.Reader) error) error {
 	if len(names) == 0 {
 		names = []string{"-"}
 	}
@@ -158,7 +158,7 @@ func inputs(p *hollow.Process, names []string, do func(name string, r io.Reader)
 		}
 	}
 	if failed {
-		return &hollow.ExitError{Code: 1}
+		return &program.ExitError{Code: 1}
 	}
 	return nil
 }
@@ -174,7 +174,7 @@ func fileError(name string, err error) string {
 	return fmt.Sprintf("%s: %v", name, err)
 }
 
-func cat(_ context.Context, p *hollow.Process) error {
+func cat(_ context.Context, p *program.Process) error {
 	return inputs(p, operands(p.Args[1:]), func(_ string, r io.Reader) error {
 		_, err := io.Copy(p.Stdout, r)
 		return err
@@ -208,7 +208,7 @@ func eachLine(r io.Reader, do func(line string) bool) error {
 	return s.Err()
 }
 
-func hostname(_ context.Context, p *hollow.Process) error {
+func hostname(_ context.Context, p *program.Process) error {
 	data, err := fs.ReadFile(p.Files, "etc/hostname")
 	name := strings.TrimSpace(string(data))
 	if err != nil || name == "" {
@@ -225,7 +225,7 @@ func hostname(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
-func date(_ context.Context, p *hollow.Process) error {
+func date(_ context.Context, p *program.Process) error {
 	now := time.Now().UTC()
 	for _, a := range p.Args[1:] {
 		if f, ok := strings.CutPrefix(a, "+"); ok {
@@ -249,7 +249,7 @@ func named(id int) string {
 	return strconv.Itoa(id)
 }
 
-func id(_ context.Context, p *hollow.Process) error {
+func id(_ context.Context, p *program.Process) error {
 	text := fmt.Sprintf("uid=%s gid=%s groups=%s", named(p.UID), named(p.GID), named(p.GID))
 	if len(p.Args) > 1 {
 		switch p.Args[1] {
@@ -263,7 +263,7 @@ func id(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
-func whoami(_ context.Context, p *hollow.Process) error {
+func whoami(_ context.Context, p *program.Process) error {
 	if p.UID != 0 {
 		return exit(1, "whoami: unknown uid %d", p.UID)
 	}
@@ -271,7 +271,7 @@ func whoami(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
-func uname(_ context.Context, p *hollow.Process) error {
+func uname(_ context.Context, p *program.Process) error {
 	if len(p.Args) > 1 && p.Args[1] == "-a" {
 		_, err := fmt.Fprintf(p.Stdout, "Linux %s atoll %s\n", p.Getenv("HOSTNAME"), runtime.GOARCH)
 		return err
@@ -280,12 +280,12 @@ func uname(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
-func pwd(_ context.Context, p *hollow.Process) error {
+func pwd(_ context.Context, p *program.Process) error {
 	_, err := fmt.Fprintln(p.Stdout, "/")
 	return err
 }
 
-func basename(_ context.Context, p *hollow.Process) error {
+func basename(_ context.Context, p *program.Process) error {
 	if len(p.Args) < 2 {
 		return exit(1, "usage: basename FILE [SUFFIX]")
 	}
@@ -297,7 +297,7 @@ func basename(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
-func dirname(_ context.Context, p *hollow.Process) error {
+func dirname(_ context.Context, p *program.Process) error {
 	if len(p.Args) < 2 {
 		return exit(1, "usage: dirname FILE")
 	}
@@ -305,7 +305,7 @@ func dirname(_ context.Context, p *hollow.Process) error {
 	return err
 }
 
-func yes(ctx context.Context, p *hollow.Process) error {
+func yes(ctx context.Context, p *program.Process) error {
 	for ctx.Err() == nil {
 		if _, err := io.WriteString(p.Stdout, "y\n"); err != nil {
 			return nil
@@ -316,7 +316,7 @@ func yes(ctx context.Context, p *hollow.Process) error {
 
 // which names a command's place, as far as a hollow container has one. The
 // shell sends `command -v` and `type` here.
-func which(_ context.Context, p *hollow.Process) error {
+func which(_ context.Context, p *program.Process) error {
 	missing := false
 	for _, n := range operands(p.Args[1:]) {
 		if _, err := fs.Stat(p.Files, clean("/bin/"+path.Base(n))); err != nil {
@@ -326,7 +326,7 @@ func which(_ context.Context, p *hollow.Process) error {
 		fmt.Fprintln(p.Stdout, "/bin/"+path.Base(n))
 	}
 	if missing {
-		return &hollow.ExitError{Code: 1}
+		return &program.ExitError{Code: 1}
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Dial is hollow.Process.Dial.
+// Dial is program.Process.Dial.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Ask puts a question to a server over udp or tcp. A truncated answer is one.

@@ -1,4 +1,4 @@
-package images
+package library
 
 import (
 	"context"
@@ -15,13 +15,13 @@ import (
 	"mvdan.cc/sh/v3/interp"
 	"mvdan.cc/sh/v3/syntax"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // shell is sh with the commands of one image: `sh -c SCRIPT [NAME ARG…]`,
 // `sh FILE [ARG…]`, or commands from standard input.
-func shell(commands map[string]hollow.Program) hollow.Program {
-	return func(ctx context.Context, p *hollow.Process) error {
+func shell(commands map[string]program.Func) program.Func {
+	return func(ctx context.Context, p *program.Process) error {
 		args := p.Args[1:]
 		var options []string
 		for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' && !strings.HasSuffix(args[0], "c") {
@@ -42,7 +42,7 @@ func shell(commands map[string]hollow.Program) hollow.Program {
 			}
 			args = args[1:]
 		}
-		sh := &interpreter{p: p, image: hollow.Image{Commands: commands}}
+		sh := &interpreter{p: p, image: program.Image{Commands: commands}}
 		switch {
 		case len(args) > 0 && args[0][0] == '-' && strings.HasSuffix(args[0], "c"):
 			for _, f := range strings.TrimSuffix(args[0][1:], "c") {
@@ -82,8 +82,8 @@ func clean(name string) string {
 }
 
 type interpreter struct {
-	p     *hollow.Process
-	image hollow.Image
+	p     *program.Process
+	image program.Image
 	stdin io.Reader // of commands that have no other
 }
 
@@ -155,7 +155,7 @@ func shellExit(ctx context.Context, err error) error {
 		if status == 0 {
 			return nil
 		}
-		return &hollow.ExitError{Code: int(status)}
+		return &program.ExitError{Code: int(status)}
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -173,7 +173,7 @@ func (s *interpreter) interactive(ctx context.Context, options []string) error {
 		return exit(2, "sh: %v", err)
 	}
 	prompt := func(text string) { io.WriteString(s.p.Stdout, text) }
-	hollow.OnInterrupt(ctx, func() { prompt("/ # ") })
+	program.OnInterrupt(ctx, func() { prompt("/ # ") })
 	prompt("/ # ")
 	var last error
 	parser := syntax.NewParser(syntax.Variant(syntax.LangBash))
@@ -189,11 +189,11 @@ func (s *interpreter) interactive(ctx context.Context, options []string) error {
 				break
 			}
 			foreground, cancel := context.WithCancel(ctx)
-			hollow.OnInterrupt(ctx, cancel)
+			program.OnInterrupt(ctx, cancel)
 			last = run.Run(foreground, st)
 			interrupted := foreground.Err() != nil
 			cancel()
-			hollow.OnInterrupt(ctx, func() { prompt("/ # ") })
+			program.OnInterrupt(ctx, func() { prompt("/ # ") })
 			if run.Exited() && !interrupted || ctx.Err() != nil {
 				return false
 			}
@@ -255,7 +255,7 @@ func (s *interpreter) exec(ctx context.Context, args []string) error {
 			c.Env = append(c.Env, name+"="+v.Str)
 		}
 	}
-	var ee *hollow.ExitError
+	var ee *program.ExitError
 	err := prog(ctx, c)
 	switch {
 	case err == nil:
@@ -295,7 +295,7 @@ func (s *interpreter) open(ctx context.Context, name string, flag int, _ fs.File
 	w := &writtenFile{files: s.p.Files, name: clean(name)}
 	// As open(2) does: the file is there, and empty unless appended to, before
 	// anything is written.
-	return w, hollow.WriteFile(s.p.Files, w.name, nil, flag&os.O_APPEND != 0)
+	return w, program.WriteFile(s.p.Files, w.name, nil, flag&os.O_APPEND != 0)
 }
 
 type nowhere struct{}
@@ -321,7 +321,7 @@ type writtenFile struct {
 func (w *writtenFile) Read([]byte) (int, error) { return 0, fs.ErrPermission }
 func (w *writtenFile) Close() error             { return nil }
 func (w *writtenFile) Write(p []byte) (int, error) {
-	if err := hollow.WriteFile(w.files, w.name, p, true); err != nil {
+	if err := program.WriteFile(w.files, w.name, p, true); err != nil {
 		return 0, err
 	}
 	return len(p), nil

@@ -1,17 +1,17 @@
-package images
+package library
 
 import (
 	"context"
 	"fmt"
 	"strings"
 
-	"github.com/atoll-dev/atoll/sim/hollow"
+	"github.com/atoll-dev/atoll/sim/program"
 )
 
 // entrypoint runs its arguments as a command of the image; if they are none,
 // they are arguments of the image's main one.
-func entrypoint(image hollow.Image, main string) hollow.Program {
-	return func(ctx context.Context, p *hollow.Process) error {
+func entrypoint(image program.Image, main string) program.Func {
+	return func(ctx context.Context, p *program.Process) error {
 		args := p.Args[1:]
 		if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 			args = append([]string{main}, args...)
@@ -19,7 +19,7 @@ func entrypoint(image hollow.Image, main string) hollow.Program {
 		prog, ok := image.Lookup(args[0])
 		if !ok {
 			if main != "curl" {
-				return &hollow.ExitError{Code: 127, Msg: fmt.Sprintf("%s: exec: %s: not found", p.Args[0], args[0])}
+				return &program.ExitError{Code: 127, Msg: fmt.Sprintf("%s: exec: %s: not found", p.Args[0], args[0])}
 			}
 			args = append([]string{main}, args...)
 			prog, _ = image.Lookup(main)
@@ -29,12 +29,12 @@ func entrypoint(image hollow.Image, main string) hollow.Program {
 }
 
 // child is a process beside p, in the same container.
-func child(p *hollow.Process, args []string) *hollow.Process {
+func child(p *program.Process, args []string) *program.Process {
 	c := *p
 	c.Args = args
 	return &c
 }
 
 func exit(code int, format string, args ...any) error {
-	return &hollow.ExitError{Code: code, Msg: fmt.Sprintf(format, args...)}
+	return &program.ExitError{Code: code, Msg: fmt.Sprintf(format, args...)}
 }
