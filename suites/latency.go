@@ -34,7 +34,10 @@ func (s *scenario) judgeWarm(ctx context.Context, sender *sender, first tally, e
 		}
 		times := s.warmOf(count(replies, eps.home), first, sender.cluster.name)
 		if times.held() || attempt == latencyAttempts {
-			s.settleTimes(times, attempt)
+			for i := range times.checks {
+				times.checks[i].Seen += timesMeasured(attempt)
+			}
+			s.settleTimes(times)
 			return nil
 		}
 	}
@@ -46,22 +49,28 @@ func (s *scenario) judgeWarm(ctx context.Context, sender *sender, first tally, e
 // measurement counts.
 func (s *scenario) judgeCold(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
 	killer, kills := s.lab.(lab.PodKiller)
+	cold := coldRequestsOf{}
 	for attempt := 1; ; attempt++ {
-		times := s.coldOf(first, sender.cluster.name)
-		if times.held() || attempt == latencyAttempts || !kills {
-			s.settleTimes(times, attempt)
+		cold.add(s.coldOf(first, sender.cluster.name), attempt)
+		if cold.held() || attempt == latencyAttempts || !kills {
+			s.settleTimes(cold.times())
 			return nil
 		}
 		s.begin("replace pod %s, whose connections are open", sender.pod)
 		done, err := killer.KillPod(ctx, lab.PodTarget{Cluster: sender.cluster.name, Namespace: sender.namespace, Name: sender.pod})
 		if done.Pod == "" { // nothing was killed: this lab permits none, or nothing would replace it
-			kills = false
-			continue
+			s.settleTimes(cold.times())
+			return nil
 		}
 		if err != nil {
 			return err
 		}
-		sender.pod = done.Replacement // the scenario goes on with this one
+		sender.pod = done.Replacement // the scenario goes on with this one, which may be an endpoint
+		now, err := s.findEndpoints(ctx, s.spec.Traffic.To)
+		if err != nil {
+			return err
+		}
+		*eps = *now
 		s.begin("send %d requests over new connections", pooledRequests)
 		replies, err := sender.send(ctx, s.spec.Traffic.To, pooledRequests, s.meshTimes().request)
 		if err != nil {
@@ -71,32 +80,72 @@ func (s *scenario) judgeCold(ctx context.Context, sender *sender, first tally, e
 	}
 }
 
+// coldRequestsOf are a cluster's requests over new connections, by its name.
+type coldRequestsOf map[string]coldTime
+
+// coldTime is what they took, and what that says of them.
+type coldTime struct {
+	check   Check
+	latency Latency
+	told    bool // else the check says why it is none
+}
+
+func (t coldTime) held() bool { return t.told && t.check.OK }
+
+// add takes what was measured now for those clusters that had not held. One of
+// which there is too little now keeps what it had.
+func (m coldRequestsOf) add(now coldRequestsOf, attempt int) {
+	for c, t := range now {
+		if before, judged := m[c]; !judged || !before.held() {
+			t.check.Seen += timesMeasured(attempt)
+			m[c] = t
+		}
+	}
+}
+
+func (m coldRequestsOf) held() bool {
+	for _, t := range m {
+		if !t.held() {
+			return false
+		}
+	}
+	return true
+}
+
+func (m coldRequestsOf) times() requestTimes {
+	times := requestTimes{untold: map[string]string{}}
+	for _, c := range sortedKeys(m) {
+		t := m[c]
+		times.latency = append(times.latency, t.latency)
+		if t.told {
+			times.checks = append(times.checks, t.check)
+		} else {
+			times.untold[c] = t.check.Seen
+		}
+	}
+	return times
+}
+
 // coldOf judges the requests that had to open their connection, where there
 // are enough of them and the link is long enough to tell.
-func (s *scenario) coldOf(t tally, from string) requestTimes {
-	times := requestTimes{untold: map[string]string{}}
+func (s *scenario) coldOf(t tally, from string) coldRequestsOf {
+	out := coldRequestsOf{}
 	for _, c := range sortedKeys(t.took) {
 		w := s.linkTo(from, c)
 		if w.rtt <= latencySlack {
 			continue
 		}
-		_, cold := warmAndCold(t.took[c], w.rtt)
-		if len(cold) < coldRequests {
-			continue
+		if _, cold := warmAndCold(t.took[c], w.rtt); len(cold) >= coldRequests {
+			var r coldTime
+			r.check, r.latency, r.told = coldTimes(c, cold, t.took[from], w)
+			out[c] = r
 		}
-		check, latency, told := coldTimes(c, cold, t.took[from], w)
-		times.latency = append(times.latency, latency)
-		if !told {
-			times.untold[c] = check.Seen
-			continue
-		}
-		times.checks = append(times.checks, check)
 	}
-	return times
+	return out
 }
 
-// settleTimes puts what was measured last into the report.
-func (s *scenario) settleTimes(t requestTimes, attempts int) {
+// settleTimes puts what was measured into the report.
+func (s *scenario) settleTimes(t requestTimes) {
 	for _, l := range t.latency {
 		s.rec.latency(l)
 	}
@@ -104,7 +153,7 @@ func (s *scenario) settleTimes(t requestTimes, attempts int) {
 		s.rec.mark(c, "not judged: "+t.untold[c])
 	}
 	for _, c := range t.checks {
-		s.checkTimed(c.What, c.Expected, c.Seen+timesMeasured(attempts), c.OK, 0)
+		s.checkTimed(c.What, c.Expected, c.Seen, c.OK, 0)
 	}
 }
 

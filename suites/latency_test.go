@@ -53,6 +53,34 @@ func TestColdRequestsAreHeldAgainstTheSlowestAtHome(t *testing.T) {
 	}
 }
 
+// A cluster whose new connections were late is judged by a later measurement,
+// and by nothing less: one of too few requests takes nothing back.
+func TestColdRequestsAreMeasuredAgain(t *testing.T) {
+	late, fine := coldTime{check: Check{Seen: "late"}, told: true}, coldTime{check: Check{Seen: "fine", OK: true}, told: true}
+	untold := coldTime{check: Check{Seen: "slow at home"}}
+	m := coldRequestsOf{}
+	m.add(coldRequestsOf{"eu": late, "ap": fine, "us": untold}, 1)
+	if m.held() {
+		t.Error("held with eu late")
+	}
+	m.add(coldRequestsOf{"ap": late}, 2)
+	if m.held() || m["eu"].check.Seen != "late" || m["ap"].check.Seen != "fine" {
+		t.Errorf("nothing new of eu, and ap had held: %+v", m)
+	}
+	m.add(coldRequestsOf{"eu": fine, "us": fine}, 3)
+	if !m.held() || m["eu"].check.Seen != "fine (measured 3 times)" {
+		t.Errorf("eu is fine now: %+v", m)
+	}
+	if got := m.times(); len(got.checks) != 3 || len(got.latency) != 3 || len(got.untold) != 0 {
+		t.Errorf("%+v", got)
+	}
+	m = coldRequestsOf{}
+	m.add(coldRequestsOf{"us": untold}, 1)
+	if got := m.times(); m.held() || len(got.checks) != 0 || got.untold["us"] != "slow at home" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestWarmRequestsTakeOneRoundTrip(t *testing.T) {
 	w := way{rtt: 60 * time.Millisecond, tolerance: 3 * time.Millisecond}
 	ms := func(values ...int) (out []time.Duration) {
