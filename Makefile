@@ -7,7 +7,7 @@ EXAMPLES  := e2e-framework ginkgo
 # ways would compile every dependency twice.
 export CGO_ENABLED ?= 0
 # Without what only a debugger reads: kind's nodes are given the program each.
-LDFLAGS   ?= -s -w
+GO_LDFLAGS ?= -s -w
 # Packages whose tests bring labs up: one after another, for they measure.
 LABS      := ./fixtures/embedded ./fixtures/existing ./fixtures/stack/admin ./fixtures/stack/chart ./fixtures/stack/mesh ./fixtures/stack/mcs ./fixtures/stack/ingress ./suites ./cmd/atoll
 TOPOLOGY  ?= topologies/three-regions.yaml
@@ -23,7 +23,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## bin/atoll
-	$(GO) build -ldflags="$(LDFLAGS)" -o bin/atoll ./cmd/atoll
+	$(GO) build -ldflags="$(GO_LDFLAGS)" -o bin/atoll ./cmd/atoll
 
 .PHONY: binaries
 binaries: ## find or build the Kubernetes binaries (about 5 minutes, once)
@@ -39,13 +39,13 @@ test: binaries ## every test, the embedded labs included
 kind: ## the kind provider's tests and two-clusters on it: needs a Docker Engine
 	ATOLL_TEST_KIND=1 $(GO) test -timeout 40m ./fixtures/kind/...
 	ATOLL_TEST_KIND=1 $(GO) test -timeout 40m -p 1 -run OnKind ./fixtures/existing ./fixtures/stack/mesh ./fixtures/stack/mcs
-	$(GO) build -ldflags="$(LDFLAGS)" -o bin/atoll ./cmd/atoll
+	$(GO) build -ldflags="$(GO_LDFLAGS)" -o bin/atoll ./cmd/atoll
 	bin/atoll doctor --provider kind two-clusters
 	bin/atoll run two-clusters --provider kind --reports $(REPORTS)/kind
 
 .PHONY: matrix
 matrix: ## the library's topologies × VERSIONS × PROVIDERS: needs a Docker Engine for kind
-	$(GO) build -ldflags="$(LDFLAGS)" -o bin/atoll ./cmd/atoll
+	$(GO) build -ldflags="$(GO_LDFLAGS)" -o bin/atoll ./cmd/atoll
 	bin/atoll matrix $(MATRIX) --kubernetes $(VERSIONS) --provider $(PROVIDERS) --reports $(REPORTS)
 
 .PHONY: unit

@@ -2,6 +2,7 @@ package suites
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,10 +46,11 @@ func (s *scenario) judgeWarm(ctx context.Context, sender *sender, first tally, e
 
 // judgeCold judges those of the first requests that had to open their
 // connection. The connections are there since, so before it measures again the
-// caller's pod is replaced: another one has none. Where that can't be, the first
-// measurement counts.
+// caller's pod is replaced: another one has none. Where nothing would replace it,
+// or the lab kills no pods, the first measurement counts.
 func (s *scenario) judgeCold(ctx context.Context, sender *sender, first tally, eps *endpoints) error {
 	killer, kills := s.lab.(lab.PodKiller)
+	kills = kills && sender.owned
 	cold := coldRequestsOf{}
 	for attempt := 1; ; attempt++ {
 		cold.add(s.coldOf(first, sender.cluster.name), attempt)
@@ -57,15 +59,20 @@ func (s *scenario) judgeCold(ctx context.Context, sender *sender, first tally, e
 			return nil
 		}
 		s.begin("replace pod %s, whose connections are open", sender.pod)
+		at := time.Now()
 		done, err := killer.KillPod(ctx, lab.PodTarget{Cluster: sender.cluster.name, Namespace: sender.namespace, Name: sender.pod})
-		if done.Pod == "" { // nothing was killed: this lab permits none, or nothing would replace it
+		if errors.Is(err, lab.ErrUnsupported) { // or not permitted
 			s.settleTimes(cold.times())
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		s.rec.fault(at, sender.cluster.name+"/"+done.Node, fmt.Sprintf("%s %s", lab.KillPodKind, done.Pod))
 		sender.pod = done.Replacement // the scenario goes on with this one, which may be an endpoint
+		if err := s.settle(ctx, s.spec.Traffic.To); err != nil {
+			return err
+		}
 		now, err := s.findEndpoints(ctx, s.spec.Traffic.To)
 		if err != nil {
 			return err

@@ -31,6 +31,7 @@ type sender struct {
 	namespace string
 	pod       string
 	container string
+	owned     bool // by something that would replace it
 }
 
 // parallel is how many requests are under way at once, unless it is said.

@@ -61,7 +61,7 @@ func (s *scenario) findSender(ctx context.Context, place string) (*sender, error
 			s.check("where "+workload+" is", strings.Join(expected, " or "), found.name, slices.Contains(expected, found.name))
 		}
 	}
-	return &sender{cluster: found, namespace: pod.Namespace, pod: pod.Name, container: pod.Spec.Containers[0].Name}, nil
+	return &sender{cluster: found, namespace: pod.Namespace, pod: pod.Name, container: pod.Spec.Containers[0].Name, owned: metav1.GetControllerOf(pod) != nil}, nil
 }
 
 // regionCheck judges whether each reply names the region of the cluster whose

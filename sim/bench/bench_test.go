@@ -162,7 +162,7 @@ func TestTargets(t *testing.T) {
 // What a thread that only reads and writes takes of a processor is not held
 // against the engine; what the engine takes beside is.
 func TestForwarderIsHeldAgainstABareOne(t *testing.T) {
-	const cpu, beside = "forwarder's CPU without delay, s/GiB", "of what it takes to only read and write"
+	const cpu, beside = "forwarder's CPU without delay, s/GiB", "forwarder's CPU, of the bare thread's"
 	for name, tc := range map[string]struct {
 		got, bare []float64
 		want      []Target

@@ -59,11 +59,11 @@ func (r *Router) Open(args OpenArgs, note *string) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop, r.ended = stop, make(chan error, 1)
+	run := r.router.Run
 	if args.Bare {
-		go func() { r.ended <- r.router.RunBare(ctx) }()
-		return nil
+		run = r.router.RunBare
 	}
-	go func() { r.ended <- r.router.Run(ctx) }()
+	go func() { r.ended <- run(ctx) }()
 	*note, err = r.begun()
 	tun.Trim() // as the process does that is a lab's router
 	return err

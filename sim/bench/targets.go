@@ -31,7 +31,7 @@ func targets(r *Result) []Target {
 	if t := goal("forwarder's CPU without delay, s/GiB", r.worst(tunName, forwarding...), "≤", forwarderCPU, ""); t != nil && !t.Reached {
 		t.Unjudged = r.unreachable()
 	}
-	goal("of what it takes to only read and write", r.beyondBare(), "≤", beyond, "")
+	goal("forwarder's CPU, of the bare thread's", r.beyondBare(), "≤", beyond, "")
 	goal("64-byte packets per core, 1000/s", r.worst(tunName, "packets/per-core"), "≥", 100, "")
 	var medians, plain, tails []string
 	for _, oneWay := range oneWays {
@@ -59,7 +59,7 @@ const forwarderCPU = 0.7
 // unreachable is why a forwarder that takes too much is no fault of the engine:
 // wherever it does, so does a thread that only reads and writes.
 func (r *Result) unreachable() string {
-	least := 0.0
+	most := 0.0
 	for _, id := range forwarding {
 		if !(r.worst(tunName, id) > forwarderCPU) {
 			continue
@@ -68,9 +68,9 @@ func (r *Result) unreachable() string {
 		if !(bare > forwarderCPU) {
 			return ""
 		}
-		least = max(least, bare)
+		most = max(most, bare)
 	}
-	return "a thread that only reads and writes takes " + short(least) + " here"
+	return "a thread that only reads and writes takes " + short(most) + " here"
 }
 
 // beyond is how much more the forwarder may take than that thread.

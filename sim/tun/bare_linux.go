@@ -2,52 +2,37 @@ package tun
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
 
 // RunBare is Run without the engine: it writes what it reads, and no packet is
-// looked at, judged or held. What it takes of a processor is the least that a
-// router behind a TUN device takes, which Run is held against.
-func (r *Router) RunBare(ctx context.Context) error {
-	stopped := context.AfterFunc(ctx, r.ring)
-	defer stopped()
-	done := make(chan error)
-	go func() { done <- r.bareLoop() }()
-	return <-done
-}
+// looked at, judged or held. Its thread is scheduled, woken and kept awake as
+// Run's, so what it takes of a processor is what the TUN devices take, and Run
+// is held against it.
+func (r *Router) RunBare(ctx context.Context) error { return r.run(ctx, r.bareLoop) }
 
-func (r *Router) bareLoop() (err error) {
-	r.thread()
-	defer r.leave()
-	if err := r.routes.open(); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.routes.suspend()) }()
-	fds := []unix.PollFd{{Fd: int32(r.stop), Events: unix.POLLIN}}
-	for _, d := range r.devices {
-		fds = append(fds, unix.PollFd{Fd: int32(d.fd), Events: unix.POLLIN})
-	}
-	b := make([]byte, readSize)
-	for {
-		for i, d := range r.devices {
-			for range batch {
+func (r *Router) bareLoop() error {
+	return r.forward(func() error {
+		b := r.memory.bytes(r.scratch)[:readSize]
+		for _, d := range r.devices {
+			for i := 0; d.ready && i < batch; i++ {
 				n, e := d.read(b, r.tail[:])
-				if e != 0 {
-					break
+				switch e {
+				case 0:
+					r.awake.busy = r.since()
+					d.write(b[:min(n, readSize)]) // what the kernel does not take back is lost
+				case unix.EINTR:
+				case unix.EAGAIN:
+					d.ready = false
+				case unix.EBADFD:
+					return d.goneError()
+				default:
+					return fmt.Errorf("tun: read from %s: %w", d.name, e)
 				}
-				d.write(b[:min(n, len(b))])
-				r.totals.writes.Add(1)
-				r.totals.writeBytes.Add(uint64(n - vnetSize))
 			}
-			fds[1+i].Revents = 0
 		}
-		if _, err := unix.Ppoll(fds, nil, nil); err != nil && !errors.Is(err, unix.EINTR) {
-			return err
-		}
-		if fds[0].Revents != 0 {
-			return nil
-		}
-	}
+		return nil
+	})
 }

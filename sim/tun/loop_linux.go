@@ -19,8 +19,23 @@ const batch = 64
 // tidyEvery is how often memory that was not needed is given back, in ns.
 const tidyEvery = int64(500 * time.Millisecond)
 
-// loop is the router's thread.
-func (r *Router) loop() (err error) {
+// loop receives and sends.
+func (r *Router) loop() error {
+	return r.forward(func() error {
+		for _, d := range r.devices {
+			if d.ready {
+				if err := r.receive(d); err != nil {
+					return err
+				}
+			}
+		}
+		return r.sendDue()
+	})
+}
+
+// forward is the router's thread: what it does each time that it is awake is
+// pass.
+func (r *Router) forward(pass func() error) (err error) {
 	why := r.thread()
 	defer r.leave()
 	drowsy := r.awake.open(r.cfg.Ordinary)
@@ -55,14 +70,7 @@ func (r *Router) loop() (err error) {
 	fds = append(fds, unix.PollFd{Fd: int32(r.stop), Events: unix.POLLIN})
 	stop := &fds[len(fds)-1]
 	for {
-		for _, d := range r.devices {
-			if d.ready {
-				if err := r.receive(d); err != nil {
-					return err
-				}
-			}
-		}
-		if err := r.sendDue(); err != nil {
+		if err := pass(); err != nil {
 			return err
 		}
 		if now := r.since(); now >= r.tidy {

@@ -156,7 +156,9 @@ func (r *Router) Totals() Counters {
 }
 
 // Run moves the packets. It fails where a device is taken away.
-func (r *Router) Run(ctx context.Context) error {
+func (r *Router) Run(ctx context.Context) error { return r.run(ctx, r.loop) }
+
+func (r *Router) run(ctx context.Context, loop func() error) error {
 	r.mu.Lock()
 	if r.state != opened {
 		r.mu.Unlock()
@@ -168,7 +170,7 @@ func (r *Router) Run(ctx context.Context) error {
 	stopped := context.AfterFunc(ctx, r.ring)
 	defer stopped()
 	done := make(chan error)
-	go func() { done <- r.loop() }()
+	go func() { done <- loop() }()
 	err := <-done
 	r.mu.Lock()
 	r.state = ended
