@@ -100,13 +100,15 @@ type coldTime struct {
 func (t coldTime) held() bool { return t.told && t.check.OK }
 
 // add takes what was measured now for those clusters that had not held. One of
-// which there is too little now keeps what it had.
+// which there is too little now, or nothing that could be told, keeps what it
+// had.
 func (m coldRequestsOf) add(now coldRequestsOf, attempt int) {
 	for c, t := range now {
-		if before, judged := m[c]; !judged || !before.held() {
-			t.check.Seen += timesMeasured(attempt)
-			m[c] = t
+		if before, there := m[c]; there && (before.held() || before.told && !t.told) {
+			continue
 		}
+		t.check.Seen += timesMeasured(attempt)
+		m[c] = t
 	}
 }
 

@@ -63,9 +63,9 @@ func TestColdRequestsAreMeasuredAgain(t *testing.T) {
 	if m.held() {
 		t.Error("held with eu late")
 	}
-	m.add(coldRequestsOf{"ap": late}, 2)
+	m.add(coldRequestsOf{"ap": late, "eu": untold}, 2)
 	if m.held() || m["eu"].check.Seen != "late" || m["ap"].check.Seen != "fine" {
-		t.Errorf("nothing new of eu, and ap had held: %+v", m)
+		t.Errorf("nothing told of eu, and ap had held: %+v", m)
 	}
 	m.add(coldRequestsOf{"eu": fine, "us": fine}, 3)
 	if !m.held() || m["eu"].check.Seen != "fine (measured 3 times)" {
